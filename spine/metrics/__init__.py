@@ -1,0 +1,1 @@
+"""Scores of a predicted label map against a reference: one module a family, exact definitions in each."""

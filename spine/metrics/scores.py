@@ -1,0 +1,93 @@
+"""What an evaluation says: frozen values for one label, one scan, one region and the whole set of scans."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LabelScore(_Value):
+    """One label of one scan that is in the reference, in the prediction, or in both."""
+
+    label: int
+    reference_voxels: int
+    predicted_voxels: int
+    common_voxels: int
+    dice: float | None
+    """Dice (GT-present): None where the reference lacks the label, 0 where the prediction lacks it."""
+    at_border: bool
+    """Whether the reference vertebra touches the edge of the field of view."""
+    identified: bool | None
+    """VerSe'19 identification; None where the reference lacks the label."""
+    localisation_mm: float | None
+    """Distance of centroids in mm; None unless identified."""
+
+
+class ScanScores(_Value):
+    """All scores of one scan. A missing prediction is scored as an empty one and named."""
+
+    case: str
+    patient: str | None
+    labels: tuple[LabelScore, ...]
+    mean_dice: float | None
+    """Mean of Dice (GT-present) over the reference's labels; None where the reference is empty."""
+    bone_dice: float | None
+    """Dice of all labels merged; None where reference and prediction are both empty."""
+    all_correct: bool | None
+    """Every reference vertebra identified and no extra one of > 500 voxels; None without reference labels."""
+    level_shift: int | None
+    """The offset in -3..3 that the prediction's names are off by (0 is right); None if nothing overlaps."""
+    false_positive_labels: int
+    false_positive_mm3: float
+    missing: bool
+    """True where there was no prediction (a crash, a file that was not written)."""
+
+
+class RegionScores(_Value):
+    """Scores over the vertebrae of one region of the spine."""
+
+    region: str
+    scans: int
+    """Scans whose reference shows at least one vertebra of the region; 0 means: nothing can be said."""
+    vertebrae: int
+    dice: float | None
+    """Mean over scans of the scan's mean Dice (GT-present) within the region."""
+    id_rate: float | None
+
+
+class Summary(_Value):
+    """Scores over all scans; each name says which of the several means it is."""
+
+    scans: int
+    scans_with_labels: int
+    missing_predictions: tuple[str, ...]
+    dice_scan_mean: float | None
+    """Primary: mean over scans of the scan's mean Dice (GT-present)."""
+    dice_label_macro: float | None
+    """Mean over labels of the label's mean Dice (GT-present) over scans."""
+    dice_nnunet: float | None
+    """As ``nnUNetv2_evaluate_folder`` computes its foreground mean, without the NaN of absent classes."""
+    bone_dice: float | None
+    id_rate: float | None
+    """Identified reference vertebrae over all reference vertebrae of all scans."""
+    all_correct_rate: float | None
+    wrong_level_rate: float | None
+    wrong_level_cases: tuple[str, ...]
+    localisation_mm: float | None
+    false_positive_labels: int
+    dice_whole: float | None
+    """Mean Dice over whole vertebrae."""
+    dice_border: float | None
+    """Mean Dice over vertebrae cut by the border of the field of view."""
+    regions: tuple[RegionScores, ...]
+    label_dice: dict[str, float | None]
+    """Mean Dice (GT-present) by vertebra name, None where no scan shows it."""
+
+
+class Evaluation(_Value):
+    """An evaluation of one model on one set of scans: the evidence that a gate judges."""
+
+    name: str
+    scans: tuple[ScanScores, ...]
+    summary: Summary

@@ -1,0 +1,1 @@
+"""Volumes: reading and writing NIfTI, grids, and exact arithmetic on label maps."""
