@@ -1,0 +1,91 @@
+"""Recipes: what to train and how, as small YAML files with the reason for each choice beside it."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from spine.values import Value
+
+AXES = ("left-right", "anterior-posterior", "superior-inferior")
+"""The axes of a canonical (RAS) volume, in the order of every triple in a recipe."""
+
+Axis = Literal["left-right", "anterior-posterior", "superior-inferior"]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Triple = tuple[Count, Count, Count]
+
+
+class Network(Value):
+    """A plain U-Net in place of the planner's: stages halve every axis."""
+
+    features_per_stage: tuple[Count, ...] = Field(min_length=2, max_length=8)
+    convolutions_per_stage: Count = 2
+
+
+class PlanRecipe(Value):
+    """What nnU-Net plans and preprocesses; all that a plan's digest depends on besides the data."""
+
+    planner: Literal["ExperimentPlanner", "nnUNetPlannerResEncM", "nnUNetPlannerResEncL", "nnUNetPlannerResEncXL"]
+    configuration: Literal["3d_fullres"] = "3d_fullres"
+    spacing_mm: tuple[Positive, Positive, Positive] | None = None
+    """Target spacing along left-right, anterior-posterior, superior-inferior; None leaves it to the planner."""
+    patch: Triple | None = None
+    """Patch in voxels along the same axes; None leaves it to the planner."""
+    batch_size: Count | None = None
+    network: Network | None = None
+
+    @model_validator(mode="after")
+    def _patch_fits_network(self) -> "PlanRecipe":
+        if self.network and not self.patch:
+            raise ValueError("a network of its own needs a patch of its own")
+        if self.network and self.patch:
+            step = 2 ** (len(self.network.features_per_stage) - 1)
+            if any(size % step for size in self.patch):
+                raise ValueError(f"patch {self.patch} must be divisible by {step}, the network's deepest stride")
+        return self
+
+
+class TrainingRecipe(Value):
+    """How each fold is trained."""
+
+    folds: tuple[Annotated[int, Field(ge=0, le=4)], ...] = Field(min_length=1, max_length=5)
+    epochs: Count
+    iterations_per_epoch: Count = 250
+    validation_iterations_per_epoch: Count = 50
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    initial_learning_rate: Positive = 0.01
+    weight_decay: float = Field(default=3e-5, ge=0)
+    foreground_oversampling: float = Field(default=0.33, ge=0, le=1)
+    mirror_axes: tuple[Axis, ...] = ("left-right",)
+    augmentation: Literal["nnunet", "light"] = "nnunet"
+    augmentation_workers: int = Field(default=8, ge=0)
+    checkpoint_minutes: Positive = 10
+    seed: int = Field(default=1, ge=0)
+
+    @model_validator(mode="after")
+    def _folds_once(self) -> "TrainingRecipe":
+        if len(set(self.folds)) != len(self.folds):
+            raise ValueError(f"folds {self.folds} name a fold twice")
+        return self
+
+
+class PredictionRecipe(Value):
+    """How a trained model is applied, in evaluation and in the server alike."""
+
+    mirroring: bool = False
+    tile_step: float = Field(default=0.5, gt=0, le=1)
+
+
+class Recipe(Value):
+    """A whole recipe."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    about: str
+    plan: PlanRecipe
+    training: TrainingRecipe
+    prediction: PredictionRecipe = PredictionRecipe()
+
+
+def load_recipe(name: str) -> Recipe:
+    """Return a recipe by its name, or from a path that ends in .yaml; an unknown one lists those that exist."""
+    return Recipe.named(name, package="spine.recipes")

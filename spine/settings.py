@@ -1,0 +1,61 @@
+"""The one settings object: the only place that reads the environment (prefix ``SPINELINE_``)."""
+
+import getpass
+import os
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Where state lives and which services are used; every field can be set as ``SPINELINE_<NAME>``."""
+
+    model_config = SettingsConfigDict(env_prefix="SPINELINE_", frozen=True, extra="ignore")
+
+    root: Path = Field(default=Path(".spineline"), description="Folder of all local state.")
+    tracking_uri: str | None = Field(default=None, description="MLflow's URI; SQLite below the root by default.")
+    model_name: str = Field(default="vertebra-segmentation", description="Name of the registered model.")
+    actor: str | None = Field(default=None, description="Who acts, for the ledger; the login name by default.")
+    repository: str = Field(default=".", description="Git repository whose dvc.lock versions the data set.")
+    remote: str | None = Field(default=None, description="DVC remote's URL; the repository's default otherwise.")
+    s3_endpoint: str | None = Field(default=None, description="Endpoint of an S3 store other than AWS.")
+    port: int = Field(default=8642, ge=1, le=65535, description="Port of the local server.")
+    threads: int | None = Field(default=None, ge=1, description="CPU threads for torch; all cores by default.")
+    progress_file: Path | None = Field(default=None, description="Where steps append progress events.")
+
+    @property
+    def root_path(self) -> Path:
+        """The root as an absolute path."""
+        return self.root.expanduser().absolute()
+
+    @property
+    def mlflow_uri(self) -> str:
+        """MLflow's tracking and registry URI: ours, or the one that Kubeflow hands to a step."""
+        return (
+            self.tracking_uri
+            or os.environ.get("MLFLOW_TRACKING_URI")
+            or f"sqlite:///{self.root_path / 'mlflow' / 'mlflow.db'}"
+        )
+
+    @property
+    def acting(self) -> str:
+        """The name that events of the ledger carry."""
+        return self.actor or getpass.getuser()
+
+    @property
+    def cpu_threads(self) -> int:
+        """CPU threads that torch may use."""
+        return self.threads or len(os.sched_getaffinity(0))
+
+
+@cache
+def settings() -> Settings:
+    """Return the process's settings, read once."""
+    return Settings()
+
+
+def child_environment(**extra: str) -> dict[str, str]:
+    """Return the environment for a child process: this one's, unbuffered, with ``extra`` set."""
+    return {**os.environ, "PYTHONUNBUFFERED": "1", **extra}

@@ -1,0 +1,80 @@
+"""Frozen values that are read from YAML or JSON against a schema, with an error that a person can act on."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from spine.errors import MalformedFileError, MissingPathError, UnknownNameError
+from spine.storage import digest_value
+
+
+class Value(BaseModel):
+    """A frozen value: unknown fields are refused, and its digest is that of its strict JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @property
+    def digest(self) -> str:
+        """``sha256:…`` of the value's JSON, independent of field order."""
+        return digest_value(self.model_dump(mode="json"))
+
+    @classmethod
+    def parse(cls, content: Any, *, where: Path | str) -> Self:
+        """Validate ``content``; the first fault is told with its field and ``where`` it stands."""
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            raise MalformedFileError(where, reason=_fault(error), expected=f"a {_words(cls.__name__)}") from error
+
+    @classmethod
+    def from_json(cls, text: str, *, where: Path | str) -> Self:
+        """Parse JSON text; a fault names ``where`` it stands."""
+        try:
+            content = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise MalformedFileError(where, reason=_yaml_fault(error), expected="JSON") from error
+        return cls.parse(content, where=where)
+
+    @classmethod
+    def from_yaml(cls, path: Path) -> Self:
+        """Read one YAML file."""
+        if not path.is_file():
+            raise MissingPathError(path, expected=f"a YAML file with a {_words(cls.__name__)}")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise MalformedFileError(path, reason=f"can't be read ({error})", expected="UTF-8 YAML") from error
+        return cls.from_json(text, where=path)
+
+    @classmethod
+    def named(cls, name: str, *, package: str) -> Self:
+        """Find ``name`` among the YAML files of ``package``, or read it as a path where it ends in .yaml."""
+        if name.endswith((".yaml", ".yml")):
+            return cls.from_yaml(Path(name))
+        folder = resources.files(package)
+        known = sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+        if name not in known:
+            raise UnknownNameError(_words(cls.__name__), name, accepted=", ".join(known) + ", or a path to a .yaml")
+        with resources.as_file(folder / f"{name}.yaml") as path:
+            return cls.from_yaml(path)
+
+
+def _fault(error: ValidationError) -> str:
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"]) or "the whole file"
+    given = repr(first["input"])
+    shown = given if len(given) <= 60 else given[:57] + "…"
+    return f"{field}: {first['msg']} (found {shown})"
+
+
+def _yaml_fault(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return f"not YAML{place} ({getattr(error, 'problem', None) or 'unreadable'})"
+
+
+def _words(name: str) -> str:
+    return "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name).strip()
