@@ -44,9 +44,9 @@ def read_labels(path: Path) -> Volume:
     """Read a label map as uint8; refuse fractions and ids outside 0-25."""
     volume = _read(path)
     array = volume.array
-    if not np.issubdtype(array.dtype, np.integer):
-        if not np.isfinite(array).all() or not np.array_equal(array, np.round(array)):
-            raise LabelValueError(path, reason="label values are not whole numbers")
+    is_whole = np.issubdtype(array.dtype, np.integer) or bool((np.isfinite(array) & (array == np.round(array))).all())
+    if not is_whole:
+        raise LabelValueError(path, reason="label values are not whole numbers")
     low, high = int(array.min(initial=0)), int(array.max(initial=0))
     if low < 0 or high > MAX_LABEL:
         raise LabelValueError(path, reason=f"label {low if low < 0 else high} found")

@@ -1,0 +1,1 @@
+"""One folder a step of the platform; steps don't import one another."""

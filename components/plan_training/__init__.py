@@ -1,0 +1,1 @@
+"""nnU-Net's plans and preprocessed cases, once for a data set and a recipe."""

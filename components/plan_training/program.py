@@ -1,0 +1,64 @@
+"""Plan with nnU-Net and preprocess the training cases, found again by the digests of data set and recipe."""
+
+import argparse
+from pathlib import Path
+
+from spine import progress
+from spine.errors import InvalidValueError
+from spine.logs import run_program
+from spine.nnunet.workspace import Workspace
+from spine.recipe import Recipe, load_recipe
+from spine.records import RECORD_FILE, DatasetRevision, Plan
+from spine.settings import settings
+from spine.storage import digest_value, short
+
+STEP = "plan_training"
+
+
+def plan_training(*, root: Path, dataset: DatasetRevision, recipe: Recipe) -> Plan:
+    """Plan and preprocess below ``root``; a plan that is there already is returned, a partial one continued."""
+    key = digest_value({"data": dataset.dvc_hash, "recipe": recipe.plan.digest})
+    folder = root / "plans" / short(key)
+    record_file = folder / RECORD_FILE
+    if record_file.is_file():
+        return Plan.read(record_file)
+    data = root / dataset.folder
+    if not data.is_dir():
+        raise InvalidValueError("data set folder", str(data), expected="a data set that pull_dataset brought here")
+    workspace = Workspace.below(folder)
+    workspace.activate()
+    # nnU-Net and torch take seconds to import, and only after the workspace is set.
+    from spine.nnunet.planning import plan_and_preprocess
+
+    plans_digest = plan_and_preprocess(
+        dataset=data,
+        workspace=workspace,
+        recipe=recipe.plan,
+        on_case=lambda task, done, total: progress.report(STEP, task, done=done, total=total),
+    )
+    record = Plan(
+        dataset=dataset.digest,
+        dataset_folder=dataset.folder,
+        recipe=recipe.plan.digest,
+        plans_digest=plans_digest,
+        configuration=recipe.plan.configuration,
+        folder=folder.relative_to(root).as_posix(),
+    )
+    record.write(record_file)
+    return record
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the step from the command line; the record is the last line of stdout."""
+    parser = argparse.ArgumentParser(prog="python -m components.plan_training", description=__doc__)
+    parser.add_argument("--root", type=Path, default=settings().root_path, help="shared root (default: %(default)s)")
+    parser.add_argument("--dataset", required=True, help="the data set's record, as pull_dataset printed it")
+    parser.add_argument("--recipe", required=True, help="name of a recipe, or a path to a .yaml")
+    given = parser.parse_args(argv)
+    return run_program(
+        lambda: plan_training(
+            root=given.root,
+            dataset=DatasetRevision.from_text(given.dataset, where="--dataset"),
+            recipe=load_recipe(given.recipe),
+        ).text()
+    )

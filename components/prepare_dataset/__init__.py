@@ -1,0 +1,1 @@
+"""Raw scans in, one canonical, checked and split data set out."""

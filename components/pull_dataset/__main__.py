@@ -1,0 +1,7 @@
+"""``python -m components.pull_dataset``."""
+
+import sys
+
+from components.pull_dataset.program import main
+
+sys.exit(main())

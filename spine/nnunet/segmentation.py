@@ -1,0 +1,116 @@
+"""A warm predictor: plans and fold weights in memory, a CT volume in, a label map on the same grid out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from batchgenerators.utilities.file_and_folder_operations import load_json
+from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from spine.nnunet import checkpoints
+from spine.recipe import PredictionRecipe
+from spine.volume.nifti import Volume, to_canonical, to_grid_of
+
+
+class Segmenter:
+    """An ensemble of folds held in memory; its logits are averaged as nnU-Net averages them."""
+
+    def __init__(
+        self,
+        *,
+        plans: dict[str, Any],
+        dataset_json: dict[str, Any],
+        configuration: str,
+        weights: Sequence[dict[str, Any]],
+        mirror_axes: Sequence[int],
+        recipe: PredictionRecipe,
+        device: torch.device,
+        threads: int,
+    ) -> None:
+        self._plans = PlansManager(plans)
+        self._dataset_json = dataset_json
+        self._configuration = self._plans.get_configuration(configuration)
+        self._labels = self._plans.get_label_manager(dataset_json)
+        self._preprocessor = DefaultPreprocessor(verbose=False)
+        self._threads = threads
+        torch.set_num_threads(threads)
+        self._predictor = nnUNetPredictor(
+            tile_step_size=recipe.tile_step, use_mirroring=recipe.mirroring, device=device, allow_tqdm=False
+        )
+        network = nnUNetTrainer.build_network_architecture(
+            self._plans,
+            self._configuration,
+            determine_num_input_channels(self._plans, self._configuration, dataset_json),
+            self._labels.num_segmentation_heads,
+            enable_deep_supervision=False,
+        )
+        self._predictor.manual_initialization(
+            network.to(device),
+            self._plans,
+            self._configuration,
+            list(weights),
+            dataset_json,
+            "nnUNetTrainer",
+            tuple(mirror_axes),
+        )
+
+    @classmethod
+    def from_model_folder(
+        cls,
+        folder: Path,
+        *,
+        digests: dict[int, str],
+        configuration: str,
+        recipe: PredictionRecipe,
+        device: torch.device,
+        threads: int,
+    ) -> "Segmenter":
+        """Load the folds in ``digests`` from a trained model's folder, each verified before it is read."""
+        loaded = [
+            checkpoints.load(folder / f"fold_{fold}" / checkpoints.FINAL, digest=digest, device=device)
+            for fold, digest in sorted(digests.items())
+        ]
+        return cls(
+            plans=load_json(str(folder / "plans.json")),
+            dataset_json=load_json(str(folder / "dataset.json")),
+            configuration=configuration,
+            weights=[checkpoint["network_weights"] for checkpoint in loaded],
+            mirror_axes=loaded[0]["inference_allowed_mirroring_axes"],
+            recipe=recipe,
+            device=device,
+            threads=threads,
+        )
+
+    def segment(self, image: Volume) -> Volume:
+        """Label a CT volume of shape (i, j, k) in HU, in any orientation; return uint8 ids on its own grid."""
+        canonical = to_canonical(image)
+        # nnU-Net's readers give arrays as (channel, k, j, i), and the spacing likewise reversed.
+        data = np.ascontiguousarray(canonical.array.T[None], dtype=np.float32)
+        properties: dict[str, Any] = {"spacing": list(canonical.grid.spacing_mm[::-1])}
+        data, _, properties = self._preprocessor.run_case_npy(
+            data, None, properties, self._plans, self._configuration, self._dataset_json
+        )
+        with torch.inference_mode():
+            logits = self._predictor.predict_logits_from_preprocessed_data(torch.from_numpy(data))
+        labels = convert_predicted_logits_to_segmentation_with_correct_shape(
+            logits,
+            self._plans,
+            self._configuration,
+            self._labels,
+            properties,
+            num_threads_torch=self._threads,
+        )
+        array = np.ascontiguousarray(labels.T.astype(np.uint8))
+        return to_grid_of(Volume(array=array, grid=canonical.grid), image.grid)
+
+
+def best_device() -> torch.device:
+    """Return the first GPU where there is one, else the CPU."""
+    return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
