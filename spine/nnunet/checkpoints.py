@@ -32,6 +32,11 @@ def load(path: Path, *, digest: str, device: torch.device | None = None) -> dict
     return dict(torch.load(path, map_location=device or torch.device("cpu"), weights_only=True))
 
 
+def sealed_digest(path: Path) -> str:
+    """Return the digest that was written beside a checkpoint."""
+    return _seal(path).read_text(encoding="utf-8").strip()
+
+
 def save_periodic(checkpoint: dict[str, Any], folder: Path, *, epoch: int) -> None:
     """Write the checkpoint of an epoch's end and drop all but the two newest."""
     save(checkpoint, folder / f"checkpoint_epoch_{epoch:05d}.pth")
@@ -43,9 +48,8 @@ def save_periodic(checkpoint: dict[str, Any], folder: Path, *, epoch: int) -> No
 def newest_verified(folder: Path) -> tuple[Path, str] | None:
     """Return the newest periodic checkpoint whose content has the digest beside it, with that digest."""
     for path in reversed(_periodic(folder)):
-        seal = _seal(path)
-        if seal.is_file() and digest_file(path) == seal.read_text(encoding="utf-8").strip():
-            return path, seal.read_text(encoding="utf-8").strip()
+        if _seal(path).is_file() and digest_file(path) == sealed_digest(path):
+            return path, sealed_digest(path)
     return None
 
 

@@ -55,8 +55,8 @@ def plan_and_preprocess(*, dataset: Path, workspace: Workspace, recipe: PlanReci
     if not fingerprint.is_file():
         write_json(fingerprint, _fingerprint(dataset, on_case))
     plans_file = workspace.dataset / f"{PLANS_NAME}.json"
-    if not plans_file.is_file():
-        write_json(plans_file, _plans(recipe, workspace))
+    # Planned anew until the step's record stands: nnU-Net saves plans under this name before the overrides are in.
+    write_json(plans_file, _plans(recipe))
     _preprocess(dataset, workspace, recipe.configuration, on_case)
     return digest_value(load_json(str(plans_file)))
 
@@ -105,14 +105,13 @@ def _analyze(dataset: Path, case: str, cases: int) -> tuple[Any, ...]:
     return (DatasetFingerprintExtractor.analyze_case([image], label, SimpleITKIO, samples),)
 
 
-def _plans(recipe: PlanRecipe, workspace: Workspace) -> dict[str, Any]:
+def _plans(recipe: PlanRecipe) -> dict[str, Any]:
     spacing = [float(edge) for edge in array_order(recipe.spacing_mm)] if recipe.spacing_mm else None
     # Data are canonical: without a transpose, array axes are superior-inferior, anterior-posterior, left-right.
     planner = _PLANNERS[recipe.planner](
         DATASET_NAME, plans_name=PLANS_NAME, overwrite_target_spacing=spacing, suppress_transpose=True
     )
     planned = planner.plan_experiment()
-    (workspace.dataset / f"{PLANS_NAME}.json").unlink()  # not whole until the overrides are in
     configuration = planned["configurations"][recipe.configuration]
     if recipe.batch_size:
         configuration["batch_size"] = recipe.batch_size

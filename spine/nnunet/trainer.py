@@ -125,6 +125,18 @@ class SpineTrainer(nnUNetTrainer):  # type: ignore[misc]
             "inference_allowed_mirroring_axes": self.inference_allowed_mirroring_axes,
         }
 
+    def history(self) -> dict[str, Any]:
+        """Return what was logged, a list a quantity and a value an epoch; Dice in it is pseudo-Dice."""
+        logged = _plain(self.logger.get_checkpoint())
+        started, ended = logged["epoch_start_timestamps"], logged["epoch_end_timestamps"]
+        return {
+            "train_loss": logged["train_losses"],
+            "validation_loss": logged["val_losses"],
+            "pseudo_dice": logged["mean_fg_dice"],
+            "learning_rate": logged["lrs"],
+            "epoch_seconds": [end - start for start, end in zip(started, ended, strict=True)],
+        }
+
     def resume(self, checkpoint: dict[str, Any]) -> None:
         """Continue where a checkpoint of the same plan and recipe was written."""
         self.begin_from(checkpoint)

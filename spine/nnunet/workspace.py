@@ -27,7 +27,7 @@ class Workspace:
         """Preprocessed data, plans and splits of the one data set."""
         return self.preprocessed / DATASET_NAME
 
-    def activate(self, *, augmentation_workers: int = 0) -> None:
+    def activate(self, *, augmentation_workers: int = 1) -> None:
         """Point this process's nnU-Net at the folders; call it before anything imports nnunetv2.
 
         nnU-Net reads its folders and its number of augmentation workers from the environment on use, and the

@@ -1,0 +1,1 @@
+"""The verdict on a candidate, from its scores and those of the model in use."""

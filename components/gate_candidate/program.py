@@ -1,0 +1,58 @@
+"""Judge a candidate's evaluation under a policy, against the model in use where there is one."""
+
+import argparse
+from pathlib import Path
+
+from model_registry.champion import candidate_evaluation, champion_of, dataset_of
+from model_registry.gate import judge
+from model_registry.lifecycle import Registry
+from model_registry.policy import Policy, load_policy
+from model_registry.verdict import Verdict
+from spine import progress
+from spine.logs import run_program
+from spine.records import TEST_FILE, EvaluationRecord, Plan
+from spine.settings import settings
+from spine.storage import short, write_json
+
+STEP = "gate_candidate"
+
+
+def gate_candidate(*, root: Path, plan: Plan, evaluation: EvaluationRecord, policy: Policy) -> Verdict:
+    """Return the verdict and keep it, with the evidence it was made from, beside the evaluation."""
+    champion = champion_of(Registry(root))
+    rival = (
+        champion.evaluation(dataset=dataset_of(root, plan), evaluation_folder=root / evaluation.folder)
+        if champion
+        else None
+    )
+    verdict = judge(candidate=candidate_evaluation(root, evaluation, file=TEST_FILE), champion=rival, policy=policy)
+    folder = verdict_folder(root, evaluation, verdict)
+    write_json(folder / "policy.json", policy.model_dump(mode="json"))
+    if rival:
+        write_json(folder / "champion.json", rival.model_dump(mode="json"))
+    verdict.write(folder / "verdict.json")
+    progress.report(STEP, "judge", done=1, total=1, note=verdict.summary)
+    return verdict
+
+
+def verdict_folder(root: Path, evaluation: EvaluationRecord, verdict: Verdict) -> Path:
+    """Return where a verdict and its evidence are kept."""
+    return root / evaluation.folder / "verdicts" / short(verdict.digest)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the step from the command line; the verdict is the last line of stdout."""
+    parser = argparse.ArgumentParser(prog="python -m components.gate_candidate", description=__doc__)
+    parser.add_argument("--root", type=Path, default=settings().root_path, help="shared root (default: %(default)s)")
+    parser.add_argument("--plan", required=True, help="the plan's record")
+    parser.add_argument("--evaluation", required=True, help="the evaluation's record, as evaluate_folds printed it")
+    parser.add_argument("--policy", required=True, help="name of a policy, or a path to a .yaml")
+    given = parser.parse_args(argv)
+    return run_program(
+        lambda: gate_candidate(
+            root=given.root,
+            plan=Plan.from_text(given.plan, where="--plan"),
+            evaluation=EvaluationRecord.from_text(given.evaluation, where="--evaluation"),
+            policy=load_policy(given.policy),
+        ).text()
+    )

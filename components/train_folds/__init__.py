@@ -1,0 +1,1 @@
+"""Folds of one plan, trained with nnU-Net under a recipe."""

@@ -1,0 +1,172 @@
+"""The gate: a pure function of a candidate's evaluation, the evaluation of the model in use, and a policy."""
+
+from collections.abc import Iterator
+
+from model_registry.errors import EvidenceError
+from model_registry.policy import Policy
+from model_registry.statistics import PairedDifference, paired_difference
+from model_registry.verdict import Outcome, Rule, Verdict
+from spine.labels import REGIONS
+from spine.metrics.scores import Evaluation, ScanScores
+
+_WORST = 5
+
+
+def judge(*, candidate: Evaluation, champion: Evaluation | None, policy: Policy) -> Verdict:
+    """Judge ``candidate`` by the policy's floors, and against ``champion`` where there is one.
+
+    Raises EvidenceError where the two evaluations are not of the same scans.
+    """
+    rules = [*_evidence_rules(candidate, policy), *_floor_rules(candidate, policy)]
+    if champion:
+        rules += _champion_rules(candidate, champion, policy)
+    outcome: Outcome = "pass"
+    if any(rule.passed is False for rule in rules):
+        outcome = "fail"
+    elif any(rule.passed is None for rule in rules):
+        outcome = "inconclusive"
+    return Verdict(
+        outcome=outcome,
+        evaluation=candidate.digest,
+        champion=champion.digest if champion else None,
+        policy_name=policy.name,
+        policy=policy.digest,
+        scans=candidate.summary.scans_with_labels,
+        rules=tuple(rules),
+        regions_without_cases=tuple(region.region for region in candidate.summary.regions if not region.scans),
+        summary=_in_words(outcome, rules, candidate),
+    )
+
+
+def _evidence_rules(candidate: Evaluation, policy: Policy) -> Iterator[Rule]:
+    summary = candidate.summary
+    yield Rule(
+        name="scans with labels",
+        value=summary.scans_with_labels,
+        expected=f"at least {policy.minimum_scans}",
+        passed=True if summary.scans_with_labels >= policy.minimum_scans else None,
+    )
+    yield Rule(
+        name="missing predictions",
+        value=len(summary.missing_predictions),
+        expected="none",
+        passed=not summary.missing_predictions,
+        worst_cases=summary.missing_predictions[:_WORST],
+    )
+    scans = {region.region: region.scans for region in summary.regions}
+    for region in policy.required_regions:
+        yield Rule(
+            name=f"scans that show {region}",
+            value=scans[region],
+            expected="at least 1",
+            passed=True if scans[region] else None,
+        )
+
+
+def _floor_rules(candidate: Evaluation, policy: Policy) -> Iterator[Rule]:
+    summary, floors = candidate.summary, policy.floors
+    worst = tuple(scan.case for scan in sorted(_labelled(candidate), key=lambda scan: scan.mean_dice or 0)[:_WORST])
+    yield _floor("mean Dice (GT-present, scan mean)", summary.dice_scan_mean, floors.dice_scan_mean, worst)
+    if floors.id_rate is not None:
+        yield _floor("identification rate", summary.id_rate, floors.id_rate)
+    if floors.all_correct_rate is not None:
+        yield _floor("scans with all levels right", summary.all_correct_rate, floors.all_correct_rate)
+    if floors.wrong_level_rate_at_most is not None:
+        rate = summary.wrong_level_rate
+        yield Rule(
+            name="scans named at a wrong level",
+            value=rate,
+            expected=f"at most {floors.wrong_level_rate_at_most}",
+            passed=None if rate is None else rate <= floors.wrong_level_rate_at_most,
+            worst_cases=summary.wrong_level_cases[:_WORST],
+        )
+    for region in summary.regions:
+        floor = floors.region_dice.get(region.region)
+        if floor is not None and region.scans:
+            yield _floor(f"mean Dice of {region.region}", region.dice, floor)
+
+
+def _champion_rules(candidate: Evaluation, champion: Evaluation, policy: Policy) -> Iterator[Rule]:
+    settings = policy.champion
+    pairs = _pairs(candidate, champion)
+    differences = {new.case: _dice(new) - _dice(old) for new, old in pairs}
+    margin = settings.margin_overall if settings.rule == "non-inferior" else 0.0
+    yield _difference_rule("mean Dice against the model in use", differences, -margin, policy)
+    for region, labels in REGIONS.items():
+        regional = {
+            new.case: new_dice - old_dice
+            for new, old in pairs
+            if (new_dice := _region_dice(new, labels)) is not None
+            and (old_dice := _region_dice(old, labels)) is not None
+        }
+        if regional:
+            yield _difference_rule(
+                f"Dice of {region} against the model in use", regional, -settings.margin_region, policy
+            )
+
+
+def _difference_rule(name: str, differences: dict[str, float], bound: float, policy: Policy) -> Rule:
+    difference = paired_difference(list(differences.values()), settings=policy.champion)
+    return Rule(
+        name=name,
+        value=difference.mean,
+        expected=f"lower bound of the {policy.champion.confidence:.0%} interval above {bound:g}",
+        passed=_decided(difference, bound),
+        difference=difference,
+        worst_cases=tuple(sorted(differences, key=lambda case: differences[case])[:_WORST]),
+    )
+
+
+def _decided(difference: PairedDifference, bound: float) -> bool | None:
+    if difference.low is None or difference.high is None:
+        return None
+    if difference.low > bound:
+        return True
+    return False if difference.high <= bound else None
+
+
+def _pairs(candidate: Evaluation, champion: Evaluation) -> list[tuple[ScanScores, ScanScores]]:
+    new, old = ({scan.case: scan for scan in _labelled(evaluation)} for evaluation in (candidate, champion))
+    if new.keys() != old.keys():
+        odd = sorted(new.keys() ^ old.keys())
+        raise EvidenceError(
+            f"candidate '{candidate.name}' and model in use '{champion.name}' were evaluated on different scans "
+            f"({len(odd)} in one only, first {odd[0]}); expected the same scans"
+        )
+    return [(new[case], old[case]) for case in sorted(new)]
+
+
+def _labelled(evaluation: Evaluation) -> list[ScanScores]:
+    return [scan for scan in evaluation.scans if scan.mean_dice is not None]
+
+
+def _dice(scan: ScanScores) -> float:
+    return scan.mean_dice or 0.0
+
+
+def _region_dice(scan: ScanScores, labels: tuple[int, ...]) -> float | None:
+    values = [score.dice for score in scan.labels if score.label in labels and score.dice is not None]
+    return sum(values) / len(values) if values else None
+
+
+def _floor(name: str, value: float | None, floor: float, worst: tuple[str, ...] = ()) -> Rule:
+    return Rule(
+        name=name,
+        value=value,
+        expected=f"at least {floor}",
+        passed=None if value is None else value >= floor,
+        worst_cases=worst,
+    )
+
+
+def _in_words(outcome: Outcome, rules: list[Rule], candidate: Evaluation) -> str:
+    dice = candidate.summary.dice_scan_mean
+    score = "no scan with labels" if dice is None else f"mean Dice {dice:.3f} over {candidate.summary.scans} scans"
+    if outcome == "pass":
+        return f"pass: all {len(rules)} rules hold; {score}"
+    decisive = [rule for rule in rules if rule.passed is (False if outcome == "fail" else None)]
+    first = decisive[0]
+    value = "nothing" if first.value is None else f"{first.value:.3g}"
+    seen = first.difference.detectable if first.difference else None
+    power = f"; smallest difference this test can see is {seen:.3f}" if seen is not None else ""
+    return f"{outcome}: {first.name} is {value}, expected {first.expected}{power}; {score}"

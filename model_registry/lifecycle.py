@@ -1,0 +1,171 @@
+"""Register, approve, promote, roll back and revoke: the only ways that an event comes into the ledger."""
+
+from pathlib import Path
+
+from model_registry.bundle import Bundle
+from model_registry.errors import EvidenceError, NotPromotableError
+from model_registry.gate import judge
+from model_registry.ledger import Event, Kind, Ledger, next_event
+from model_registry.policy import Policy
+from model_registry.state import State, VersionState, fold
+from model_registry.verdict import Verdict
+from spine.errors import InvalidValueError
+from spine.metrics.scores import Evaluation
+
+
+class Registry:
+    """The versions of one model below one root, as the ledger tells them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._ledger = Ledger(root / "ledger")
+
+    def history(self) -> list[Event]:
+        """Return all events, their chain verified."""
+        return self._ledger.events()
+
+    def state(self) -> State:
+        """Return the state of all versions."""
+        return fold(self.history())
+
+    def bundle(self, version: int) -> Bundle:
+        """Return a version's bundle, not yet verified; a revoked version's is never given out."""
+        known = self.state().version(version)
+        if known.life == "revoked":
+            raise NotPromotableError(version, state="revoked", wanted="used", expected="a version that is not revoked")
+        return Bundle(self.root / known.bundle)
+
+    def verified_bundle(self, version: int) -> Bundle:
+        """Return a version's bundle after every file of it was found to have its recorded digest."""
+        bundle = self.bundle(version)
+        bundle.verify(expected=self.state().version(version).model_digest)
+        return bundle
+
+    def register(self, *, version: int, bundle: Bundle, actor: str, reason: str) -> Event:
+        """Record a new version whose verdict passes; the rule is applied again to the evidence in its bundle."""
+        events = self.history()
+        state = fold(events)
+        if version in state.versions:
+            raise InvalidValueError("version", version, expected=f"a new number after {max(state.versions)}")
+        require_passing(bundle)
+        serving = (state.serving, state.serving)
+        event = next_event(
+            events,
+            kind="register",
+            version=version,
+            actor=actor,
+            reason=reason,
+            serving=serving,
+            evidence=bundle.digest,
+            bundle=bundle.folder.relative_to(self.root).as_posix(),
+        )
+        self._ledger.append(event)
+        return event
+
+    def approve(self, version: int, *, actor: str, reason: str) -> Event:
+        """Approve a registered version; the policy may demand somebody other than who registered it."""
+        events = self.history()
+        state = fold(events)
+        known = state.version(version)
+        if known.life != "registered":
+            raise NotPromotableError(version, state=known.life, wanted="approved", expected="a registered version")
+        policy = Policy.parse(self.bundle(version).json("policy.json"), where="policy.json")
+        if policy.separate_approver and actor == known.registered_by:
+            raise InvalidValueError(
+                "approver",
+                actor,
+                expected=f"somebody other than {known.registered_by}, who registered version {version}",
+            )
+        return self._append(events, known, "approve", actor, reason, after=state.serving)
+
+    def require_promotable(self, version: int) -> VersionState:
+        """Return a version that may be promoted; raises NotPromotableError otherwise."""
+        state = self.state()
+        known = state.version(version)
+        if version == state.serving:
+            raise NotPromotableError(version, state="in use already", wanted="promoted", expected="another version")
+        if known.life not in ("approved", "replaced"):
+            raise NotPromotableError(version, state=known.life, wanted="promoted", expected="an approved version")
+        return known
+
+    def promote(self, version: int, *, actor: str, reason: str, expected_serving: int | None) -> Event:
+        """Put an approved version in use, if ``expected_serving`` is still what is served."""
+        events = self.history()
+        state = fold(events)
+        known = self.require_promotable(version)
+        if state.serving != expected_serving:
+            raise InvalidValueError("version in use", state.serving, expected=f"{expected_serving}, as when this began")
+        return self._append(events, known, "promote", actor, reason, after=version)
+
+    def rollback_target(self, to: int | None) -> VersionState:
+        """Return the version that a rollback goes to: ``to``, or the one in use before the present one."""
+        state = self.state()
+        if to is None:
+            if state.before is None:
+                raise InvalidValueError("version before the one in use", None, expected="one that served; or use --to")
+            return state.version(state.before)
+        known = state.version(to)
+        if to == state.serving:
+            raise NotPromotableError(to, state="in use already", wanted="rolled back to", expected="another version")
+        if to not in state.line and known.life != "replaced":
+            raise NotPromotableError(
+                to, state=known.life, wanted="rolled back to", expected="a version that has served"
+            )
+        if known.life == "revoked":
+            raise NotPromotableError(to, state="revoked", wanted="rolled back to", expected="one not revoked")
+        return known
+
+    def roll_back(self, *, to: int | None, actor: str, reason: str) -> Event:
+        """Return to an earlier version; no new verdict is needed."""
+        events = self.history()
+        known = self.rollback_target(to)
+        return self._append(events, known, "roll back", actor, reason, after=known.version)
+
+    def revoke(self, version: int, *, actor: str, reason: str) -> Event:
+        """Take a version out for good; the one in use must be rolled back first."""
+        events = self.history()
+        state = fold(events)
+        known = state.version(version)
+        if version == state.serving:
+            raise NotPromotableError(version, state="in use", wanted="revoked", expected="a rollback first")
+        if known.life == "revoked":
+            raise NotPromotableError(version, state="revoked", wanted="revoked", expected="one not revoked yet")
+        return self._append(events, known, "revoke", actor, reason, after=state.serving)
+
+    def _append(
+        self, events: list[Event], known: VersionState, kind: Kind, actor: str, reason: str, *, after: int | None
+    ) -> Event:
+        if not reason.strip():
+            raise InvalidValueError("reason", reason, expected="a sentence that explains this to others")
+        event = next_event(
+            events,
+            kind=kind,
+            version=known.version,
+            actor=actor,
+            reason=reason,
+            serving=(fold(events).serving, after),
+            evidence=known.model_digest,
+            bundle=known.bundle,
+        )
+        self._ledger.append(event)
+        return event
+
+
+def require_passing(bundle: Bundle) -> Verdict:
+    """Return the bundle's verdict after judging its evidence again; raises EvidenceError unless it passes."""
+    verdict = Verdict.from_text(
+        (bundle.folder / "verdict.json").read_text(encoding="utf-8"), where=bundle.folder / "verdict.json"
+    )
+    champion_file = bundle.folder / "champion.json"
+    again = judge(
+        candidate=Evaluation.parse(bundle.json("evaluation.json"), where="evaluation.json"),
+        champion=Evaluation.parse(bundle.json("champion.json"), where="champion.json")
+        if champion_file.is_file()
+        else None,
+        policy=Policy.parse(bundle.json("policy.json"), where="policy.json"),
+    )
+    if again.digest != verdict.digest or again.digest != bundle.manifest.verdict:
+        raise EvidenceError(f"{bundle.folder}: the verdict does not follow from the evidence beside it")
+    if verdict.outcome != "pass":
+        raise EvidenceError(f"{bundle.folder}: the verdict is '{verdict.outcome}'; expected 'pass'")
+    return verdict

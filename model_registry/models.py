@@ -1,0 +1,45 @@
+"""A version's bundle as a model in memory, and its golden case."""
+
+from typing import TYPE_CHECKING
+
+from model_registry.bundle import GOLDEN_IMAGE, GOLDEN_LABELS, MODEL_FOLDER, Bundle
+from model_registry.errors import GoldenCaseError
+from spine.metrics.scans import score_scan
+from spine.recipe import Recipe
+from spine.volume.nifti import read_image, read_labels
+
+if TYPE_CHECKING:
+    import torch
+
+    from spine.nnunet.segmentation import Segmenter
+
+GOLDEN_DICE = 0.99
+
+
+def load_segmenter(bundle: Bundle, *, device: "torch.device", threads: int) -> "Segmenter":
+    """Load a bundle's folds as one ensemble; every checkpoint is verified before it is read."""
+    from spine.nnunet.segmentation import Segmenter
+    from spine.nnunet.workspace import Workspace
+
+    Workspace.below(bundle.folder).activate()
+    recipe = Recipe.parse(bundle.json("recipe.json"), where=bundle.folder / "recipe.json")
+    return Segmenter.from_model_folder(
+        bundle.folder / MODEL_FOLDER,
+        digests=bundle.manifest.folds,
+        configuration=bundle.manifest.configuration,
+        recipe=recipe.prediction,
+        device=device,
+        threads=threads,
+    )
+
+
+def check_golden_case(segmenter: "Segmenter", bundle: Bundle, *, version: int) -> float:
+    """Return the golden case's mean Dice to its recorded answer; raises GoldenCaseError below 0.99."""
+    answer = segmenter.segment(read_image(bundle.folder / GOLDEN_IMAGE))
+    recorded = read_labels(bundle.folder / GOLDEN_LABELS)
+    scores = score_scan(case="golden", patient=None, reference=recorded, prediction=answer)
+    # A recorded answer without any vertebra is matched by another such answer only.
+    dice = float(not answer.array.any()) if scores.mean_dice is None else scores.mean_dice
+    if dice < GOLDEN_DICE:
+        raise GoldenCaseError(version, dice=dice, expected=GOLDEN_DICE)
+    return dice
