@@ -18,8 +18,9 @@ def judge(*, candidate: Evaluation, champion: Evaluation | None, policy: Policy)
     Raises EvidenceError where the two evaluations are not of the same scans.
     """
     rules = [*_evidence_rules(candidate, policy), *_floor_rules(candidate, policy)]
+    not_compared: list[str] = []
     if champion:
-        rules += _champion_rules(candidate, champion, policy)
+        rules += _champion_rules(candidate, champion, policy, not_compared)
     outcome: Outcome = "pass"
     if any(rule.passed is False for rule in rules):
         outcome = "fail"
@@ -34,6 +35,7 @@ def judge(*, candidate: Evaluation, champion: Evaluation | None, policy: Policy)
         scans=candidate.summary.scans_with_labels,
         rules=tuple(rules),
         regions_without_cases=tuple(region.region for region in candidate.summary.regions if not region.scans),
+        regions_not_compared=tuple(not_compared),
         summary=_in_words(outcome, rules, candidate),
     )
 
@@ -86,7 +88,9 @@ def _floor_rules(candidate: Evaluation, policy: Policy) -> Iterator[Rule]:
             yield _floor(f"mean Dice of {region.region}", region.dice, floor)
 
 
-def _champion_rules(candidate: Evaluation, champion: Evaluation, policy: Policy) -> Iterator[Rule]:
+def _champion_rules(
+    candidate: Evaluation, champion: Evaluation, policy: Policy, not_compared: list[str]
+) -> Iterator[Rule]:
     settings = policy.champion
     pairs = _pairs(candidate, champion)
     differences = {new.case: _dice(new) - _dice(old) for new, old in pairs}
@@ -99,7 +103,9 @@ def _champion_rules(candidate: Evaluation, champion: Evaluation, policy: Policy)
             if (new_dice := _region_dice(new, labels)) is not None
             and (old_dice := _region_dice(old, labels)) is not None
         }
-        if regional:
+        if 0 < len(regional) < settings.minimum_region_scans:
+            not_compared.append(region)
+        elif regional:
             yield _difference_rule(
                 f"Dice of {region} against the model in use", regional, -settings.margin_region, policy
             )

@@ -35,6 +35,8 @@ class AgainstChampion(Value):
     rule: Literal["non-inferior", "superior"] = "non-inferior"
     margin_overall: Share = 0.01
     margin_region: Share = 0.03
+    minimum_region_scans: Annotated[int, Field(ge=2)] = 10
+    """Scans that must show a region before the two models are compared in it; fewer are named, not judged."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     resamples: Annotated[int, Field(ge=1000)] = 10000
     seed: int = 1
@@ -66,3 +68,8 @@ class Policy(Value):
 def load_policy(name: str) -> Policy:
     """Return a policy by its name, or from a path that ends in .yaml; an unknown one lists those that exist."""
     return Policy.named(name, package="model_registry.policies")
+
+
+def given_policy(text: str) -> Policy:
+    """Return a policy from its JSON, as pipelines hand it to steps, or by its name or path."""
+    return Policy.from_json(text, where="policy") if text.lstrip().startswith("{") else load_policy(text)

@@ -34,4 +34,6 @@ class Verdict(Record):
     scans: int
     rules: tuple[Rule, ...]
     regions_without_cases: tuple[str, ...]
+    regions_not_compared: tuple[str, ...]
+    """Regions that too few scans show to compare the candidate with the model in use there."""
     summary: str

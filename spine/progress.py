@@ -3,7 +3,8 @@
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -24,9 +25,26 @@ class ProgressEvent(BaseModel):
     at: float
 
 
+_followers: list[Callable[[ProgressEvent], None]] = []
+
+
+@contextmanager
+def followed(show: Callable[[ProgressEvent], None]) -> Iterator[None]:
+    """Show this process's own events with ``show`` while the block runs."""
+    _followers.append(show)
+    try:
+        yield
+    finally:
+        _followers.remove(show)
+
+
 def report(step: str, task: str, *, done: float, total: float, note: str = "") -> None:
     """Append an event to the progress file that the run reads, or tell it on stderr where there is none."""
     event = ProgressEvent(step=step, task=task, done=done, total=total, note=note, at=time.time())
+    if _followers:
+        for show in _followers:
+            show(event)
+        return
     path = settings().progress_file
     if path is None:
         sys.stderr.write(f"{step}: {task} {done:g}/{total:g} {note}".rstrip() + "\n")

@@ -32,6 +32,8 @@ class PlanRecipe(Value):
     patch: Triple | None = None
     """Patch in voxels along the same axes; None leaves it to the planner."""
     batch_size: Count | None = None
+    batch_dice: bool | None = None
+    """Whether the Dice loss pools the batch, so that a level absent from one patch doesn't count as a miss."""
     network: Network | None = None
 
     @model_validator(mode="after")
@@ -57,7 +59,6 @@ class TrainingRecipe(Value):
     weight_decay: float = Field(default=3e-5, ge=0)
     foreground_oversampling: float = Field(default=0.33, ge=0, le=1)
     mirror_axes: tuple[Axis, ...] = ("left-right",)
-    augmentation: Literal["nnunet", "light"] = "nnunet"
     augmentation_workers: int = Field(default=8, ge=0)
     checkpoint_minutes: Positive = 10
     seed: int = Field(default=1, ge=0)
@@ -89,3 +90,8 @@ class Recipe(Value):
 def load_recipe(name: str) -> Recipe:
     """Return a recipe by its name, or from a path that ends in .yaml; an unknown one lists those that exist."""
     return Recipe.named(name, package="spine.recipes")
+
+
+def given_recipe(text: str) -> Recipe:
+    """Return a recipe from its JSON, as pipelines hand it to steps, or by its name or path."""
+    return Recipe.from_json(text, where="recipe") if text.lstrip().startswith("{") else load_recipe(text)

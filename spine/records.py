@@ -89,6 +89,21 @@ class FoldCheckpoint(Record):
     folder: str
 
 
+def parse_checkpoints(text: str) -> list[FoldCheckpoint]:
+    """Parse what ``train_folds`` returned, for one group of folds or as the list of all groups."""
+    expected = "a JSON list of the records of fold checkpoints"
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise MalformedFileError("checkpoints", reason="not JSON", expected=expected) from error
+    if isinstance(content, dict):
+        return [FoldCheckpoint.from_text(text, where="checkpoints")]
+    if not isinstance(content, list):
+        raise MalformedFileError("checkpoints", reason=f"found {text[:40]!r}", expected=expected)
+    items = [item if isinstance(item, str) else json.dumps(item) for item in content]
+    return [record for item in items for record in parse_checkpoints(item)]
+
+
 class EvaluationRecord(Record):
     """An evaluated candidate: the evidence of its gate."""
 

@@ -1,7 +1,6 @@
 """Predict and score: out-of-fold for the training cases, the ensemble of folds for the locked test set."""
 
 import argparse
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from spine.metrics.scores import Evaluation, ScanScores
 from spine.metrics.summary import summarize
 from spine.nnunet.workspace import Workspace
 from spine.phantom import make_scan
-from spine.recipe import Recipe, load_recipe
+from spine.recipe import Recipe, given_recipe
 from spine.records import (
     GOLDEN_FOLDER,
     OUT_OF_FOLD_FILE,
@@ -28,8 +27,10 @@ from spine.records import (
     EvaluationRecord,
     FoldCheckpoint,
     Plan,
+    parse_checkpoints,
 )
 from spine.settings import settings
+from spine.steps import run_step
 from spine.storage import digest_value, short, write_json
 from spine.volume.nifti import read_image, read_labels, write_volume
 
@@ -156,32 +157,25 @@ def _score_champion(root: Path, plan: Plan, manifest: Manifest, folder: Path) ->
     write_json(file, Evaluation(name=name, scans=tuple(scans), summary=summarize(scans)).model_dump(mode="json"))
 
 
-def parse_checkpoints(text: str) -> list[FoldCheckpoint]:
-    """Parse groups of sealed records: a JSON list of what ``train_folds`` returned for each group of folds."""
-    try:
-        groups = [json.loads(group) if isinstance(group, str) else group for group in json.loads(text)]
-        records = [record for group in groups for record in (group if isinstance(group, list) else [group])]
-    except ValueError as error:
-        raise InvalidValueError("checkpoints", text[:60], expected="a JSON list of records") from error
-    return [
-        FoldCheckpoint.from_text(record if isinstance(record, str) else json.dumps(record), where="--checkpoints")
-        for record in records
-    ]
+def step(*, root: str, plan: str, recipe: str, checkpoints: str) -> str:
+    """Do the work of the pipeline's step: records and a recipe as text in, the evaluation's record out."""
+    return run_step(
+        STEP,
+        lambda: evaluate_folds(
+            root=Path(root),
+            plan=Plan.from_text(plan, where="plan"),
+            recipe=given_recipe(recipe),
+            checkpoints=parse_checkpoints(checkpoints),
+        ).text(),
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the step from the command line; the record is the last line of stdout."""
     parser = argparse.ArgumentParser(prog="python -m components.evaluate_folds", description=__doc__)
-    parser.add_argument("--root", type=Path, default=settings().root_path, help="shared root (default: %(default)s)")
+    parser.add_argument("--root", default=str(settings().root_path), help="shared root (default: %(default)s)")
     parser.add_argument("--plan", required=True, help="the plan's record, as plan_training printed it")
-    parser.add_argument("--recipe", required=True, help="name of a recipe, or a path to a .yaml")
+    parser.add_argument("--recipe", required=True, help="name of a recipe, a path to a .yaml, or its JSON")
     parser.add_argument("--checkpoints", required=True, help="the list that train_folds printed")
     given = parser.parse_args(argv)
-    return run_program(
-        lambda: evaluate_folds(
-            root=given.root,
-            plan=Plan.from_text(given.plan, where="--plan"),
-            recipe=load_recipe(given.recipe),
-            checkpoints=parse_checkpoints(given.checkpoints),
-        ).text()
-    )
+    return run_program(lambda: step(**vars(given)))

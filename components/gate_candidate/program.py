@@ -6,12 +6,13 @@ from pathlib import Path
 from model_registry.champion import candidate_evaluation, champion_of, dataset_of
 from model_registry.gate import judge
 from model_registry.lifecycle import Registry
-from model_registry.policy import Policy, load_policy
+from model_registry.policy import Policy, given_policy
 from model_registry.verdict import Verdict
 from spine import progress
 from spine.logs import run_program
 from spine.records import TEST_FILE, EvaluationRecord, Plan
 from spine.settings import settings
+from spine.steps import run_step
 from spine.storage import short, write_json
 
 STEP = "gate_candidate"
@@ -40,19 +41,25 @@ def verdict_folder(root: Path, evaluation: EvaluationRecord, verdict: Verdict) -
     return root / evaluation.folder / "verdicts" / short(verdict.digest)
 
 
+def step(*, root: str, plan: str, evaluation: str, policy: str) -> str:
+    """Do the work of the pipeline's step: records and a policy as text in, the verdict out."""
+    return run_step(
+        STEP,
+        lambda: gate_candidate(
+            root=Path(root),
+            plan=Plan.from_text(plan, where="plan"),
+            evaluation=EvaluationRecord.from_text(evaluation, where="evaluation"),
+            policy=given_policy(policy),
+        ).text(),
+    )
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the step from the command line; the verdict is the last line of stdout."""
     parser = argparse.ArgumentParser(prog="python -m components.gate_candidate", description=__doc__)
-    parser.add_argument("--root", type=Path, default=settings().root_path, help="shared root (default: %(default)s)")
+    parser.add_argument("--root", default=str(settings().root_path), help="shared root (default: %(default)s)")
     parser.add_argument("--plan", required=True, help="the plan's record")
     parser.add_argument("--evaluation", required=True, help="the evaluation's record, as evaluate_folds printed it")
-    parser.add_argument("--policy", required=True, help="name of a policy, or a path to a .yaml")
+    parser.add_argument("--policy", required=True, help="name of a policy, a path to a .yaml, or its JSON")
     given = parser.parse_args(argv)
-    return run_program(
-        lambda: gate_candidate(
-            root=given.root,
-            plan=Plan.from_text(given.plan, where="--plan"),
-            evaluation=EvaluationRecord.from_text(given.evaluation, where="--evaluation"),
-            policy=load_policy(given.policy),
-        ).text()
-    )
+    return run_program(lambda: step(**vars(given)))

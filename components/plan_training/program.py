@@ -7,9 +7,10 @@ from spine import progress
 from spine.errors import InvalidValueError
 from spine.logs import run_program
 from spine.nnunet.workspace import Workspace
-from spine.recipe import Recipe, load_recipe
+from spine.recipe import Recipe, given_recipe
 from spine.records import RECORD_FILE, DatasetRevision, Plan
 from spine.settings import settings
+from spine.steps import run_step
 from spine.storage import digest_value, short
 
 STEP = "plan_training"
@@ -48,17 +49,23 @@ def plan_training(*, root: Path, dataset: DatasetRevision, recipe: Recipe) -> Pl
     return record
 
 
+def step(*, root: str, dataset: str, recipe: str) -> str:
+    """Do the work of the pipeline's step: a record and a recipe as text in, the plan's record out."""
+    return run_step(
+        STEP,
+        lambda: plan_training(
+            root=Path(root),
+            dataset=DatasetRevision.from_text(dataset, where="dataset"),
+            recipe=given_recipe(recipe),
+        ).text(),
+    )
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the step from the command line; the record is the last line of stdout."""
     parser = argparse.ArgumentParser(prog="python -m components.plan_training", description=__doc__)
-    parser.add_argument("--root", type=Path, default=settings().root_path, help="shared root (default: %(default)s)")
+    parser.add_argument("--root", default=str(settings().root_path), help="shared root (default: %(default)s)")
     parser.add_argument("--dataset", required=True, help="the data set's record, as pull_dataset printed it")
-    parser.add_argument("--recipe", required=True, help="name of a recipe, or a path to a .yaml")
+    parser.add_argument("--recipe", required=True, help="name of a recipe, a path to a .yaml, or its JSON")
     given = parser.parse_args(argv)
-    return run_program(
-        lambda: plan_training(
-            root=given.root,
-            dataset=DatasetRevision.from_text(given.dataset, where="--dataset"),
-            recipe=load_recipe(given.recipe),
-        ).text()
-    )
+    return run_program(lambda: step(**vars(given)))

@@ -15,6 +15,7 @@ from spine.logs import run_program
 from spine.objects import ObjectStore, open_store
 from spine.records import RECORD_FILE, DatasetRevision
 from spine.settings import settings
+from spine.steps import run_step
 from spine.storage import atomic_file
 
 STEP = "pull_dataset"
@@ -105,20 +106,26 @@ def _md5(path: Path) -> str:
         return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
+def step(*, root: str, repository: str, revision: str, remote: str) -> str:
+    """Do the work of the pipeline's step: plain strings in, the record as text out; "" stands for no remote."""
+    return run_step(
+        STEP,
+        lambda: pull_dataset(
+            root=Path(root),
+            repository=repository,
+            revision=revision,
+            remote=remote or None,
+            endpoint=settings().s3_endpoint,
+        ).text(),
+    )
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the step from the command line; the record is the last line of stdout."""
     parser = argparse.ArgumentParser(prog="python -m components.pull_dataset", description=__doc__)
-    parser.add_argument("--root", type=Path, default=settings().root_path, help="shared root (default: %(default)s)")
+    parser.add_argument("--root", default=str(settings().root_path), help="shared root (default: %(default)s)")
     parser.add_argument("--repository", default=settings().repository, help="git repository with dvc.lock")
     parser.add_argument("--revision", default="HEAD", help="branch, tag or commit (default: %(default)s)")
-    parser.add_argument("--remote", default=settings().remote, help="URL in place of the repository's remote")
+    parser.add_argument("--remote", default=settings().remote or "", help="URL in place of the repository's remote")
     given = parser.parse_args(argv)
-    return run_program(
-        lambda: pull_dataset(
-            root=given.root,
-            repository=given.repository,
-            revision=given.revision,
-            remote=given.remote,
-            endpoint=settings().s3_endpoint,
-        ).text()
-    )
+    return run_program(lambda: step(**vars(given)))

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_registry.bundle import Bundle
+from model_registry.lifecycle import Registry
 from spine import progress
 from spine.errors import InvalidValueError, SpinelineError
 from spine.logs import INTERRUPTED, run_program
 from spine.nnunet.workspace import DATASET_NAME, PLANS_NAME, Workspace
-from spine.recipe import TrainingRecipe, load_recipe
+from spine.recipe import TrainingRecipe, given_recipe
 from spine.records import RECORD_FILE, FoldCheckpoint, Plan
 from spine.settings import settings
+from spine.steps import run_step
 from spine.storage import digest_value, read_json, short, write_json
 
 STEP = "train_folds"
@@ -153,22 +155,29 @@ def parse_folds(text: str) -> list[int]:
     return folds
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the step from the command line; the records are the last line of stdout, as a JSON list."""
-    parser = argparse.ArgumentParser(prog="python -m components.train_folds", description=__doc__)
-    parser.add_argument("--root", type=Path, default=settings().root_path, help="shared root (default: %(default)s)")
-    parser.add_argument("--plan", required=True, help="the plan's record, as plan_training printed it")
-    parser.add_argument("--recipe", required=True, help="name of a recipe, or a path to a .yaml")
-    parser.add_argument("--folds", default="[0]", help="JSON list of folds (default: %(default)s)")
-    given = parser.parse_args(argv)
+def step(*, root: str, plan: str, recipe: str, folds: str, start_from: int) -> str:
+    """Do the work of the pipeline's step; ``start_from`` is a model version, 0 for random weights."""
 
     def work() -> str:
         records = train_folds(
-            root=given.root,
-            plan=Plan.from_text(given.plan, where="--plan"),
-            recipe=load_recipe(given.recipe).training,
-            folds=parse_folds(given.folds),
+            root=Path(root),
+            plan=Plan.from_text(plan, where="plan"),
+            recipe=given_recipe(recipe).training,
+            folds=parse_folds(folds),
+            start_from=Registry(Path(root)).verified_bundle(start_from) if start_from else None,
         )
         return json.dumps([record.text() for record in records])
 
-    return run_program(work)
+    return run_step(STEP, work)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the step from the command line; the records are the last line of stdout, as a JSON list."""
+    parser = argparse.ArgumentParser(prog="python -m components.train_folds", description=__doc__)
+    parser.add_argument("--root", default=str(settings().root_path), help="shared root (default: %(default)s)")
+    parser.add_argument("--plan", required=True, help="the plan's record, as plan_training printed it")
+    parser.add_argument("--recipe", required=True, help="name of a recipe, a path to a .yaml, or its JSON")
+    parser.add_argument("--folds", default="[0]", help="JSON list of folds (default: %(default)s)")
+    parser.add_argument("--start-from", type=int, default=0, help="version whose weights training begins with")
+    given = parser.parse_args(argv)
+    return run_program(lambda: step(**vars(given)))

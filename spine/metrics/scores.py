@@ -1,13 +1,9 @@
 """What an evaluation says: frozen values for one label, one scan, one region and the whole set of scans."""
 
-from pydantic import BaseModel, ConfigDict
+from spine.values import Value
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class LabelScore(_Value):
+class LabelScore(Value):
     """One label of one scan that is in the reference, in the prediction, or in both."""
 
     label: int
@@ -24,7 +20,7 @@ class LabelScore(_Value):
     """Distance of centroids in mm; None unless identified."""
 
 
-class ScanScores(_Value):
+class ScanScores(Value):
     """All scores of one scan. A missing prediction is scored as an empty one and named."""
 
     case: str
@@ -44,7 +40,7 @@ class ScanScores(_Value):
     """True where there was no prediction (a crash, a file that was not written)."""
 
 
-class RegionScores(_Value):
+class RegionScores(Value):
     """Scores over the vertebrae of one region of the spine."""
 
     region: str
@@ -56,7 +52,7 @@ class RegionScores(_Value):
     id_rate: float | None
 
 
-class Summary(_Value):
+class Summary(Value):
     """Scores over all scans; each name says which of the several means it is."""
 
     scans: int
@@ -85,7 +81,7 @@ class Summary(_Value):
     """Mean Dice (GT-present) by vertebra name, None where no scan shows it."""
 
 
-class Evaluation(_Value):
+class Evaluation(Value):
     """An evaluation of one model on one set of scans: the evidence that a gate judges."""
 
     name: str

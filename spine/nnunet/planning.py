@@ -115,6 +115,8 @@ def _plans(recipe: PlanRecipe) -> dict[str, Any]:
     configuration = planned["configurations"][recipe.configuration]
     if recipe.batch_size:
         configuration["batch_size"] = recipe.batch_size
+    if recipe.batch_dice is not None:
+        configuration["batch_dice"] = recipe.batch_dice
     if recipe.patch:
         _override_patch(configuration, list(array_order(recipe.patch)), planner)
     if recipe.network:

@@ -1,0 +1,40 @@
+# The verbs of this repository. `make help` lists them.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format lint clean
+
+help:  ## List the verbs.
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+demo: $(STAMP)  ## Run the whole chain on phantom scans, from raw data to a rollback under a running server.
+	@$(BIN)/spineline demo
+
+test: $(STAMP)  ## Run all tests.
+	@$(BIN)/python -m pytest
+
+check: $(STAMP)  ## Lint, types, import rules and the fast tests; run it before every commit.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m pytest -m "not slow"
+
+format: $(STAMP)  ## Format the code and mend what ruff can.
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean:  ## Remove the environment and all local state, trained models included.
+	@if [ -x $(BIN)/spineline ]; then $(BIN)/spineline serve --stop; fi
+	rm -rf $(VENV) .spineline
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "making the environment in $(VENV)/ (a few minutes the first time)"
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' \
+		|| { echo "error: $(PYTHON) is not Python 3.11 or 3.12; expected one of them: make PYTHON=/path/to/python3.11"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[local,dev]'
+	@touch $@

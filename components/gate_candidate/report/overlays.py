@@ -1,0 +1,145 @@
+"""One case as a picture: CT, reference, prediction and difference, cut sagittally and coronally."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
+
+from components.gate_candidate.report.figures import Sheet
+from components.gate_candidate.report.planes import Plane
+from components.gate_candidate.report.shading import (
+    ERRORS,
+    RGB,
+    Error,
+    swatch,
+    windowed,
+    with_difference,
+    with_levels,
+)
+from spine.labels import NAMES
+
+_WIDTH, _GAP, _HEAD, _FOOT = 1240, 8, 40, 30
+_PANELS = 4
+_SMALLEST_NAMED = 30
+_OUTLINE = (withStroke(linewidth=2.2, foreground="black"),)
+_BAR_MM = 50
+_LETTER = 6.8  # width of a bold letter in pixels, at the size of the names
+
+
+@dataclass(frozen=True)
+class _Panel:
+    title: str
+    picture: RGB
+    names: tuple[tuple[str, float, float], ...]
+    remark: str | None = None
+    oriented: bool = False
+
+
+def draw_case(*, case: str, planes: tuple[Plane, Plane]) -> bytes:
+    """Return the PNG of a case; both planes lie in one row where the spine is long, in two where it is short."""
+    widths = [plane.width_mm for plane in planes]
+    height_mm = max(plane.height_mm for plane in planes)
+    one_row = height_mm > 1.5 * max(widths)
+    across_mm = _PANELS * (sum(widths) if one_row else max(widths))
+    gaps = _GAP * ((2 if one_row else 1) * _PANELS + 1)
+    scale = min((_WIDTH - gaps) / across_mm, (640 if one_row else 520) / height_mm)
+    shown = [plane.sampled(pixels_per_mm=scale) for plane in planes]
+    rows = 1 if one_row else 2
+    tall = shown[0].image.shape[0]
+    sheet = Sheet(width=across_mm * scale + gaps, height=rows * (tall + _HEAD + _GAP) + _FOOT)
+    left, top = float(_GAP), float(_HEAD)
+    for plane in shown:
+        for panel in _panels(plane):
+            _draw(sheet.axes(left, top, plane.image.shape[1], tall), panel, plane)
+            left += (plane.image.shape[1] if one_row else max(widths) * scale) + _GAP
+        if not one_row:
+            left, top = float(_GAP), top + tall + _GAP + _HEAD
+    sheet.figure.text(_GAP / sheet.width, 1 - 5 / sheet.height, case, va="top", size=9, weight="bold", parse_math=False)
+    _legend(sheet)
+    return sheet.png()
+
+
+def _panels(plane: Plane) -> Iterator[_Panel]:
+    grey = windowed(plane.image)
+    title = plane.name.capitalize()
+    yield _Panel(f"{title}: CT", grey, (), oriented=True)
+    yield _Panel("reference", with_levels(grey, plane.reference), tuple(_names(plane.reference)))
+    guess = plane.prediction
+    if guess is None:
+        nothing = np.zeros_like(plane.reference)
+        yield _Panel("prediction", grey, (), "no prediction")
+        yield _Panel("difference", with_difference(grey, plane.reference, nothing), (), "all bone missed")
+        return
+    yield _Panel("prediction", with_levels(grey, guess), tuple(_names(guess)))
+    confused = tuple(_confusions(plane.reference, guess))
+    yield _Panel("difference", with_difference(grey, plane.reference, guess), confused)
+
+
+def _names(labels: NDArray[np.uint8]) -> Iterator[tuple[str, float, float]]:
+    for label in np.unique(labels[labels > 0]):
+        yield from _named(labels == label, NAMES[int(label)])
+
+
+def _confusions(reference: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> Iterator[tuple[str, float, float]]:
+    """Name, at each vertebra whose name differs over most of the bone found, reference → prediction."""
+    for label in np.unique(reference[reference > 0]):
+        found = (reference == label) & (prediction > 0)
+        wrong = found & (prediction != label)
+        if 2 * wrong.sum() > found.sum():
+            other = int(np.bincount(prediction[wrong]).argmax())
+            yield from _named(wrong, f"{NAMES[int(label)]}→{NAMES[other]}")
+
+
+def _named(shape: NDArray[np.bool_], name: str) -> Iterator[tuple[str, float, float]]:
+    if shape.sum() >= _SMALLEST_NAMED:
+        row, column = np.argwhere(shape).mean(axis=0)
+        yield name, float(column), float(row)
+
+
+def _draw(axes: Axes, panel: _Panel, plane: Plane) -> None:
+    axes.set_axis_off()
+    axes.imshow(panel.picture, interpolation="nearest", aspect="auto")
+    axes.set_title(panel.title, size=9, pad=3, loc="left")
+    height, width = plane.image.shape
+    for name, column, row in panel.names:
+        half = _LETTER * len(name) / 2
+        inside = (min(max(column, half), width - half), min(max(row, 7), height - 7))
+        _write(axes, *inside, name, size=7.5, weight="bold")
+    if panel.oriented:
+        _orient(axes, plane)
+    if panel.remark:
+        _write(axes, width / 2, height / 2, panel.remark, size=10, weight="bold")
+
+
+def _orient(axes: Axes, plane: Plane) -> None:
+    """Letter the four sides and draw a scale bar."""
+    height, width = plane.image.shape
+    left, right = plane.sides
+    sides = ((left, 8, height / 2), (right, width - 8, height / 2), ("S", width / 2, 9), ("I", width / 2, height - 9))
+    for letter, x, y in sides:
+        _write(axes, x, y, letter, size=9, weight="bold", color="#ffe9a8")
+    length = _BAR_MM / plane.column_mm
+    if length < 0.6 * width:
+        axes.plot([6, 6 + length], [height - 6] * 2, color="white", linewidth=2, path_effects=_OUTLINE)
+        _write(axes, 6, height - 16, f"{_BAR_MM} mm", size=7, horizontalalignment="left")
+
+
+def _write(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:
+    style = {"color": "white", "horizontalalignment": "center", "verticalalignment": "center", **style}
+    axes.text(x, y, text, path_effects=_OUTLINE, clip_on=True, **style)
+
+
+def _legend(sheet: Sheet) -> None:
+    entries: tuple[Error | None, ...] = (*ERRORS, None)
+    left = float(_GAP)
+    for error in entries:
+        name = error.name if error else "agreement (white edge)"
+        axes = sheet.axes(left, sheet.height - 24, 30, 16)
+        axes.set_axis_off()
+        axes.imshow(swatch(error, rows=16, columns=30), interpolation="nearest", aspect="auto")
+        sheet.figure.text((left + 36) / sheet.width, 16 / sheet.height, name, va="center", size=8)
+        left += 36 + 6.4 * len(name) + 18

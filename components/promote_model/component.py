@@ -1,0 +1,13 @@
+"""The KFP face of the step: its image, inputs and output, and no work."""
+
+from kfp import dsl
+
+from components.images import image
+
+
+@dsl.component(base_image=image("train"), install_kfp_package=False)
+def promote_model(root: str, action: str, version: int, reason: str) -> str:
+    """Promote a version or roll back; return the event of the ledger."""
+    from components.promote_model.program import step
+
+    return step(root=root, action=action, version=version, reason=reason)

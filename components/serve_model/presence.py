@@ -1,0 +1,87 @@
+"""Whether a server runs below a root, and what it serves: for commands, with the standard library only."""
+
+import json
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from spine.errors import SpinelineError
+from spine.storage import read_json, write_json
+from spine.values import Value
+
+_TIMEOUT_S = 2.0
+
+
+class ServerInfo(Value):
+    """A server as it announced itself in ``serving/server.json``."""
+
+    pid: int
+    host: str
+    port: int
+    url: str
+    started_at: str
+    """UTC, ISO 8601."""
+
+
+def announce(root: Path, info: ServerInfo) -> None:
+    """Write ``server.json`` atomically."""
+    write_json(_file(root), info.model_dump(mode="json"))
+
+
+def withdraw(root: Path, info: ServerInfo) -> None:
+    """Remove ``server.json`` if it is still this server's own."""
+    if _announced(root) == info:
+        _file(root).unlink(missing_ok=True)
+
+
+def running_server(root: Path) -> ServerInfo | None:
+    """Return the server below ``root`` whose process lives and answers ``/healthz``, or None."""
+    info = _announced(root)
+    if info is None or not _is_alive(info.pid):
+        return None
+    health = _get_json(f"{info.url}/healthz")
+    # The pid in the answer tells our server from whoever took its port after it.
+    return info if health is not None and health.get("pid") == info.pid else None
+
+
+def served_version(info: ServerInfo) -> int | None:
+    """Return the version that a server answers with now, or None where it has none loaded or is gone."""
+    model = _get_json(f"{info.url}/v1/model")
+    version = model.get("version") if model is not None else None
+    return version if isinstance(version, int) else None
+
+
+def _announced(root: Path) -> ServerInfo | None:
+    file = _file(root)
+    try:
+        return ServerInfo.parse(read_json(file, expected="a server's announcement"), where=file)
+    except (SpinelineError, OSError):
+        return None
+
+
+def _file(root: Path) -> Path:
+    return root / "serving" / "server.json"
+
+
+def _is_alive(pid: int) -> bool:
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _get_json(url: str) -> dict[str, object] | None:
+    # A proxy from the environment has no business between a command and its own server.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=_TIMEOUT_S) as answer:
+            content = json.load(answer)
+    except (OSError, ValueError, urllib.error.URLError):
+        return None
+    return content if isinstance(content, dict) else None

@@ -1,0 +1,150 @@
+"""An uploaded file into a CT volume: unpacked no further than its header promises, and refused where it can't fit."""
+
+import math
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+from nibabel.orientations import io_orientation
+
+from components.serve_model.errors import TooLargeError, UnreadableScanError, UnsuitableScanError
+from components.serve_model.limits import MIB
+from spine.errors import UnreadableVolumeError
+from spine.volume.grid import Grid
+from spine.volume.nifti import GZIP_MAGIC, Volume, read_image
+
+_GZIP_WINDOW = 31
+_HEADER_BYTES = 540
+"""Enough for NIfTI-2, whose header is the longer one."""
+_MOST_EXTENSION_BYTES = 64 * MIB
+_LONGEST_EDGE_MM = 4000.0
+
+
+def read_scan(upload: Path, *, folder: Path, max_voxels: int) -> Volume:
+    """Return the scan in ``upload`` as float32 HU, shape (i, j, k); ``folder`` takes the unpacked file.
+
+    Raises UnreadableScanError, UnsuitableScanError or TooLargeError, none of which names a path.
+    """
+    plain = folder / "scan.nii"
+    _unpack(upload, plain, max_voxels=max_voxels)
+    try:
+        return read_image(plain)
+    except UnreadableVolumeError as error:
+        raise UnsuitableScanError(error.reason.replace(str(plain), "the file"), expected="a 3-D CT volume") from error
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        # nibabel's refusals of a header have no common root.
+        raise UnreadableScanError("has a NIfTI header that makes no sense") from error
+
+
+def require_fitting(grid: Grid, *, spacing_mm: tuple[float, float, float], max_voxels: int) -> None:
+    """Refuse a grid that comes to nothing, or to too much, at the model's spacing (canonical axes, mm)."""
+    if not grid.is_orthonormal:
+        raise UnsuitableScanError("has axes that are not perpendicular", expected="perpendicular axes within 1e-4")
+    edges_mm = np.zeros(3)
+    canonical_axis = io_orientation(grid.matrix)[:, 0].astype(int)
+    edges_mm[canonical_axis] = np.multiply(grid.shape, grid.spacing_mm)
+    if edges_mm.max() > _LONGEST_EDGE_MM:
+        raise UnsuitableScanError(f"is {edges_mm.max():.0f} mm long", expected=f"at most {_LONGEST_EDGE_MM:.0f} mm")
+    resampled = np.round(edges_mm / np.asarray(spacing_mm))
+    if resampled.min() < 1:
+        raise UnsuitableScanError(
+            f"is only {edges_mm.min():.2g} mm thick", expected=f"at least the model's voxel, {max(spacing_mm):g} mm"
+        )
+    if resampled.prod() > max_voxels:
+        raise TooLargeError(
+            f"the scan has {resampled.prod():.3g} voxels at the model's spacing", limit=f"{max_voxels:.3g}"
+        )
+
+
+def _unpack(upload: Path, plain: Path, *, max_voxels: int) -> None:
+    data_ends: int | None = None
+    head, written = b"", 0
+    with plain.open("wb") as sink:
+        for block in _blocks(upload):
+            if data_ends is None:
+                head += block
+                if len(head) < _HEADER_BYTES:
+                    continue
+                data_ends, block = _promised_end(head, max_voxels=max_voxels), head
+            # What follows the voxels is no part of the scan: a bomb ends here.
+            sink.write(block[: max(data_ends - written, 0)])
+            written += len(block)
+            if written > data_ends + MIB:
+                raise UnreadableScanError("holds more than its header says")
+    if data_ends is None:
+        raise UnreadableScanError("is no NIfTI file" if head else "is empty")
+    if written < data_ends:
+        raise UnreadableScanError("is shorter than its header says")
+
+
+def _promised_end(head: bytes, *, max_voxels: int) -> int:
+    """Return the offset at which the voxels end, as the header says."""
+    header = _header(head)
+    try:
+        shape = tuple(int(size) for size in header.get_data_shape())
+        dtype = np.dtype(header.get_data_dtype())
+        offset = int(header.get_data_offset())
+    except Exception as error:
+        # A header of random bytes fails in as many ways as it has fields.
+        raise UnreadableScanError("has a NIfTI header that makes no sense") from error
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) != 3:
+        raise UnsuitableScanError(f"has {len(shape)} dimensions {shape}", expected="3")
+    if min(shape) < 1:
+        raise UnsuitableScanError(f"is empty, shape {shape}", expected="at least one voxel")
+    if dtype.kind not in "iuf":
+        raise UnsuitableScanError(f"has voxels of type {dtype}", expected="whole or real numbers")
+    if not len(head[:348]) <= offset <= _MOST_EXTENSION_BYTES:
+        raise UnreadableScanError("has a NIfTI header that makes no sense")
+    voxels = math.prod(shape)
+    if voxels > max_voxels:
+        raise TooLargeError(f"the scan has {voxels:.3g} voxels", limit=f"{max_voxels:.3g}")
+    return int(offset + voxels * dtype.itemsize)
+
+
+def _header(head: bytes) -> Any:
+    if head[344:348] == b"n+1\0":
+        return nibabel.Nifti1Header(head[:348], check=False)
+    if head[4:8] == b"n+2\0":
+        return nibabel.Nifti2Header(head[:540], check=False)
+    raise UnreadableScanError("is no NIfTI file")
+
+
+def _blocks(upload: Path) -> Iterator[bytes]:
+    """Yield the content in blocks of at most 1 MiB, unpacked where it is gzip."""
+    with upload.open("rb") as stream:
+        is_gzip = stream.read(2) == GZIP_MAGIC
+        stream.seek(0)
+        packed = iter(lambda: stream.read(MIB), b"")
+        if is_gzip:
+            yield from _unpacked(packed)
+        else:
+            yield from packed
+
+
+def _unpacked(packed: Iterator[bytes]) -> Iterator[bytes]:
+    member = zlib.decompressobj(_GZIP_WINDOW)
+    try:
+        for block in packed:
+            rest = block
+            while rest:
+                if member.eof:
+                    # Several members in a row are one file; zeros after the last are padding.
+                    rest = rest.lstrip(b"\0")
+                    if not rest:
+                        break
+                    member = zlib.decompressobj(_GZIP_WINDOW)
+                yield member.decompress(rest, MIB)
+                rest = member.unused_data if member.eof else member.unconsumed_tail
+    except zlib.error as error:
+        raise UnreadableScanError("is damaged gzip") from error
+    # What is left in the decompressor's window is at most one block.
+    yield member.flush()
+    if not member.eof:
+        raise UnreadableScanError("is gzip that breaks off")

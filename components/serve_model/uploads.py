@@ -1,0 +1,125 @@
+"""The body of a request into one file, raw or out of a multipart form, counted while it arrives."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import BinaryIO
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import ClientDisconnect, Request
+
+from components.serve_model.errors import StorageError, TooLargeError, UnreadableScanError
+from components.serve_model.limits import MIB
+
+_FIELD = "file"
+_FORM_ROOM = MIB
+"""What a form may hold beside the file: boundaries, headers, small fields."""
+
+
+async def receive(request: Request, target: Path, *, limit_bytes: int) -> None:
+    """Write the scan in the request's body to ``target``; raises ServeError where it is too large or missing.
+
+    Starlette's own form parser is not used: it has no limit on a file's size and spools to the system's folder.
+    """
+    content_type, options = parse_options_header(request.headers.get("content-type"))
+    is_form = content_type == b"multipart/form-data"
+    room = limit_bytes + (_FORM_ROOM if is_form else 0)
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > room:
+        raise _too_large(limit_bytes)
+    try:
+        with target.open("wb") as sink:
+            chunks = _counted(request, room=room, limit_bytes=limit_bytes)
+            if is_form:
+                await _receive_form(chunks, sink, boundary=options.get(b"boundary", b""))
+            else:
+                async for chunk in chunks:
+                    sink.write(chunk)
+    except ClientDisconnect as error:
+        raise UnreadableScanError("ended before it was whole") from error
+    except OSError as error:
+        raise StorageError from error
+    size = target.stat().st_size
+    if size == 0:
+        raise UnreadableScanError("is empty")
+    if size > limit_bytes:
+        raise _too_large(limit_bytes)
+
+
+async def _counted(request: Request, *, room: int, limit_bytes: int) -> AsyncIterator[bytes]:
+    received = 0
+    async for chunk in request.stream():
+        received += len(chunk)
+        if received > room:
+            raise _too_large(limit_bytes)
+        yield chunk
+
+
+async def _receive_form(chunks: AsyncIterator[bytes], sink: BinaryIO, *, boundary: bytes) -> None:
+    if not boundary:
+        raise UnreadableScanError("is a form without a boundary")
+    form = _Form(sink)
+    parser = MultipartParser(
+        boundary,
+        {
+            "on_part_begin": form.on_part_begin,
+            "on_header_field": form.on_header_field,
+            "on_header_value": form.on_header_value,
+            "on_header_end": form.on_header_end,
+            "on_headers_finished": form.on_headers_finished,
+            "on_part_data": form.on_part_data,
+            "on_end": form.on_end,
+        },
+    )
+    try:
+        async for chunk in chunks:
+            parser.write(chunk)
+        parser.finalize()
+    except FormParserError as error:
+        raise UnreadableScanError("is no well-formed multipart form") from error
+    if not form.found:
+        raise UnreadableScanError(f"is a form without the field '{_FIELD}'")
+    if not form.ended:
+        raise UnreadableScanError("is a form that breaks off")
+
+
+class _Form:
+    """Callbacks of the form's parser: the bytes of the field ``file`` go to the sink, others are passed over."""
+
+    def __init__(self, sink: BinaryIO) -> None:
+        self._sink = sink
+        self._name, self._value = b"", b""
+        self._disposition = b""
+        self._is_wanted = False
+        self.found, self.ended = False, False
+
+    def on_part_begin(self) -> None:
+        self._name, self._value, self._disposition = b"", b"", b""
+        self._is_wanted = False
+
+    def on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._name += data[start:end]
+
+    def on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def on_header_end(self) -> None:
+        if self._name.lower() == b"content-disposition":
+            self._disposition = self._value
+        self._name, self._value = b"", b""
+
+    def on_headers_finished(self) -> None:
+        _, options = parse_options_header(self._disposition)
+        self._is_wanted = options.get(b"name") == _FIELD.encode() and not self.found
+        self.found = self.found or self._is_wanted
+
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._is_wanted:
+            self._sink.write(data[start:end])
+
+    def on_end(self) -> None:
+        self.ended = True
+
+
+def _too_large(limit_bytes: int) -> TooLargeError:
+    return TooLargeError("the upload is too large", limit=f"{limit_bytes / MIB:g} MiB")

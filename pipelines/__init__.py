@@ -1,0 +1,1 @@
+"""Pipelines: one definition each, run on this machine and compiled for a cluster; and the command line."""

@@ -1,0 +1,1 @@
+"""The command line: Spineline's face."""

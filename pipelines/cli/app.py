@@ -1,0 +1,63 @@
+"""The entry point: all commands, and how an error becomes one line and an exit code."""
+
+import sys
+
+import click
+import typer
+
+from pipelines.cli import data, runs, scores, serving, versions
+from pipelines.cli.output import errors
+from spine.errors import SpinelineError, StepFailedError
+from spine.logs import INTERRUPTED, told_os_error
+
+app = typer.Typer(
+    name="spineline",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    add_completion=False,
+    help="Train, gate, register, serve and roll back nnU-Net models for vertebra segmentation in CT. "
+    "For research and decision support, [bold]not for clinical use[/bold].\n\n"
+    "State lives below [cyan].spineline/[/cyan] (SPINELINE_ROOT). "
+    "Exit codes: 0 done, 1 a verdict against, 2 bad input.",
+)
+for module in (data, runs, scores, versions, serving):
+    module.add_to(app)
+
+
+def main() -> None:
+    """Run the command line."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code; an expected error is one line on stderr."""
+    command = typer.main.get_command(app)
+    try:
+        result = command.main(arguments, prog_name="spineline", standalone_mode=False)
+    except SpinelineError as error:
+        return _tell(error)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        errors.print("interrupted; run the same command again to continue", style="yellow")
+        return INTERRUPTED
+    except OSError as error:
+        told = told_os_error(error)
+        if told is None:
+            raise
+        errors.print(f"error: {told}", markup=False, highlight=False, soft_wrap=True)
+        return 2
+    return result if isinstance(result, int) else 0
+
+
+def _tell(error: SpinelineError) -> int:
+    if isinstance(error, StepFailedError) and error.log_tail:
+        errors.print(error.log_tail, markup=False, highlight=False, style="dim", soft_wrap=True)
+    errors.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+    return error.exit_code
+
+
+if __name__ == "__main__":
+    main()

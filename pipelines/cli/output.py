@@ -1,0 +1,86 @@
+"""How commands report: tables for people, strict JSON for programs, progress while work goes on."""
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from spine.progress import ProgressEvent
+from spine.storage import strict_json
+
+console = Console()
+errors = Console(stderr=True)
+_QUIET_S = 10.0
+
+
+def print_json(value: object) -> None:
+    """Print strict JSON, and nothing else, on stdout."""
+    sys.stdout.write(strict_json(value, indent=2) + "\n")
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table; numbers are given with the digits that mean something."""
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(shown(cell) for cell in row))
+    console.print(table)
+
+
+def shown(value: object) -> str:
+    """Return a cell as people read it."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+class ProgressView:
+    """Shows progress events: bars on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._bars: dict[tuple[str, str], TaskID] = {}
+        self._told: dict[tuple[str, str], float] = {}
+
+    def show(self, event: ProgressEvent) -> None:
+        """Show one event."""
+        key = (event.step, event.task)
+        if self._progress is None:
+            self._tell(key, event)
+            return
+        if key not in self._bars:
+            self._bars[key] = self._progress.add_task(f"{event.step}: {event.task}", total=event.total, note="")
+        self._progress.update(self._bars[key], completed=event.done, total=event.total, note=event.note)
+
+    def _tell(self, key: tuple[str, str], event: ProgressEvent) -> None:
+        is_last = event.done >= event.total
+        if is_last or key not in self._told or time.monotonic() - self._told[key] > _QUIET_S:
+            self._told[key] = time.monotonic()
+            note = f"  {event.note}" if event.note else ""
+            errors.print(f"{event.step}: {event.task} {event.done:g}/{event.total:g}{note}", highlight=False)
+
+
+@contextmanager
+def progress_view() -> Iterator[ProgressView]:
+    """Yield a view of progress on stderr."""
+    if not errors.is_terminal:
+        yield ProgressView(None)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.completed:g}/{task.total:g}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("[dim]{task.fields[note]}"),
+    )
+    with Progress(*columns, console=errors) as progress:
+        yield ProgressView(progress)

@@ -1,0 +1,98 @@
+"""Commands on pipelines: run and compile."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from pipelines.cli.output import console, errors, print_json, progress_view
+from spine.recipe import Recipe, load_recipe
+from spine.settings import settings
+
+Place = Literal["local", "kubernetes"]
+FoldsOption = Annotated[
+    str | None, typer.Option(help="Folds to train, such as 0,1,2; the recipe's own where not given.")
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this room."""
+    app.command()(run)
+    app.command(name="compile")(compile_pipelines)
+
+
+def run(
+    on: Annotated[Place, typer.Option(help="Where the pipeline runs.")] = "local",
+    dataset: Annotated[str, typer.Option(help="Revision of the data set: branch, tag or commit.")] = "HEAD",
+    recipe: Annotated[str, typer.Option(help="Name of a recipe, or a path to a .yaml.")] = "spine",
+    policy: Annotated[str, typer.Option(help="Name of a policy, or a path to a .yaml.")] = "research",
+    folds: FoldsOption = None,
+    start_from: Annotated[int, typer.Option(help="Version whose weights training begins with; 0 for none.")] = 0,
+    repository: Annotated[str | None, typer.Option(help="Git repository whose dvc.lock versions the data.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Profile of the cluster, or a path to a .yaml.")] = None,
+    host: Annotated[str | None, typer.Option(help="Kubeflow Pipelines' address, for --on kubernetes.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the run's records as JSON.")] = False,
+) -> int:
+    """Train a candidate: pull the data, plan, train folds, evaluate, gate, register.
+
+    Every step finds again what was done before: the same command after an interruption continues. Exit code 1 says
+    that the gate's verdict was not a pass; the candidate is evaluated then, but not registered.
+    """
+    from model_registry.policy import load_policy
+    from pipelines.training import TrainingRequest, train_on_cluster, train_on_this_machine
+
+    chosen = _with_folds(load_recipe(recipe), folds)
+    request = TrainingRequest(
+        repository=repository or settings().repository,
+        revision=dataset,
+        remote=settings().remote or "",
+        recipe=chosen,
+        policy=load_policy(policy),
+        start_from=start_from,
+    )
+    if on == "kubernetes":
+        run_id = train_on_cluster(request, profile=profile or "kubernetes", host=host)
+        console.print(f"run {run_id} submitted")
+        return 0
+    with progress_view() as view:
+        outcome = train_on_this_machine(request, on_event=view.show)
+    if as_json:
+        print_json(outcome.as_json())
+    else:
+        console.print(outcome.verdict.summary, highlight=False)
+        where = f"registered as version {outcome.version.version}" if outcome.version else "not registered"
+        console.print(f"{where}; report: {outcome.report}", highlight=False, soft_wrap=True)
+    if outcome.verdict.outcome != "pass":
+        errors.print(f"the gate's verdict is '{outcome.verdict.outcome}'", style="red")
+        return 1
+    return 0
+
+
+def compile_pipelines(
+    output: Annotated[Path, typer.Option(help="Folder for the compiled pipelines.")] = Path(".spineline/compiled"),
+    profile: Annotated[str, typer.Option(help="Name of a profile, or a path to a .yaml.")] = "kubernetes",
+    recipe: Annotated[str, typer.Option(help="Recipe whose folds become tasks.")] = "spine",
+    folds: FoldsOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the files as JSON.")] = False,
+) -> None:
+    """Compile the three pipelines to KFP IR YAML, to upload to any Kubeflow Pipelines."""
+    from pipelines.compiling import compile_all
+    from pipelines.profile import load_profile
+
+    chosen = _with_folds(load_recipe(recipe), folds)
+    files = compile_all(profile=load_profile(profile), folds=list(chosen.training.folds), output=output)
+    if as_json:
+        print_json([str(file) for file in files])
+        return
+    for file in files:
+        console.print(str(file), soft_wrap=True)
+
+
+def _with_folds(recipe: Recipe, folds: str | None) -> Recipe:
+    """Return the recipe with the folds that were asked for."""
+    if folds is None:
+        return recipe
+    asked = [int(fold) if fold.strip().isdigit() else fold for fold in folds.split(",")]
+    changed = recipe.model_dump(mode="json")
+    changed["training"]["folds"] = asked
+    return Recipe.parse(changed, where="--folds")

@@ -1,0 +1,81 @@
+"""Commands on using models: predict, serve and MLflow's pages; and the demonstration."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.output import console, print_json
+from spine.settings import settings
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print strict JSON.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this room."""
+    for command in (predict, serve, ui, demo):
+        app.command()(command)
+
+
+def predict(
+    image: Annotated[Path, typer.Argument(metavar="IN", help="CT volume, .nii or .nii.gz, any orientation.")],
+    mask: Annotated[Path, typer.Argument(metavar="OUT", help="Mask to write, .nii.gz, on the scan's own grid.")],
+    version: Annotated[int | None, typer.Option(help="Version to use; the one in use where not given.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Label the vertebrae of one CT scan. For research and decision support, not for clinical use."""
+    from pipelines.prediction import predict_file
+
+    answer = predict_file(settings().root_path, image=image, mask=mask, version=version, threads=settings().cpu_threads)
+    if as_json:
+        print_json(answer)
+        return
+    names = ", ".join(answer["vertebrae"]) or "no vertebra found"
+    console.print(
+        f"{mask}: {names} (version {answer['version']}; not for clinical use)", highlight=False, soft_wrap=True
+    )
+
+
+def serve(
+    port: Annotated[int | None, typer.Option(help="Port; SPINELINE_PORT or 8642 where not given.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    detach: Annotated[bool, typer.Option(help="Start it in the background and return when it answers.")] = False,
+    stop: Annotated[bool, typer.Option(help="Stop the server that was started below this root.")] = False,
+) -> int:
+    """Serve the version in use over HTTP, and follow promotions and rollbacks without a restart."""
+    from pipelines.server_process import run_server, start_detached, stop_server
+
+    root = settings().root_path
+    if stop:
+        console.print("stopped" if stop_server(root) else "no server runs here")
+        return 0
+    if detach:
+        info = start_detached(root, host=host, port=port or settings().port)
+        console.print(f"serving at {info.url} (pid {info.pid}); `spineline serve --stop` ends it", highlight=False)
+        return 0
+    return run_server(root, host=host, port=port or settings().port)
+
+
+def ui(
+    port: Annotated[int, typer.Option(help="Port for MLflow's pages.")] = 5000,
+) -> None:
+    """Open MLflow's pages on this machine's runs and versions; ends with Ctrl-C."""
+    uri = settings().mlflow_uri
+    if uri.startswith("http"):
+        console.print(f"MLflow runs at {uri}")
+        return
+    console.print(f"MLflow at http://127.0.0.1:{port}", highlight=False)
+    arguments = ["-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
+    os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 - a fixed program with a list
+
+
+def demo() -> None:
+    """Run the whole chain on phantom scans: data, two versions, promotion, a server, comparison, rollback.
+
+    What is done is found again, so that a second call takes seconds and an interrupted one continues.
+    """
+    from pipelines.demo import run_demo
+
+    run_demo()

@@ -1,0 +1,70 @@
+"""The demonstration's data: phantom scans in a repository of their own, prepared and versioned with real DVC."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from spine.errors import StepFailedError
+from spine.phantom import write_raw_set
+from spine.settings import child_environment
+from spine.storage import write_text
+
+SCANS = 40
+_SEED = 1
+_SPLIT = {"seed": 1, "test_share": 0.3}
+_REMOTE = "../../dvc-remote"
+_PROJECT = Path(__file__).resolve().parents[1]
+
+
+def make_demo_data(root: Path) -> Path:
+    """Make, prepare, commit and push the demonstration data set; return its git repository.
+
+    What is there already is left as it is; an interrupted call continues.
+    """
+    repository = root / "demo-data"
+    raw = repository / "data" / "raw"
+    if not (raw / "patients.csv").is_file():
+        write_raw_set(raw, scans=SCANS, seed=_SEED)
+    if not (repository / ".git").is_dir():
+        _call(repository, "git", "init", "--quiet", "--initial-branch", "main")
+    _write_definitions(repository)
+    lock = repository / "dvc.lock"
+    _call(repository, sys.executable, "-m", "dvc", "repro", "--quiet")
+    if not lock.is_file():
+        raise StepFailedError("prepare_dataset", reason=f"left no {lock}")
+    _call(repository, "git", "add", "--all")
+    if _call(repository, "git", "status", "--porcelain").strip():
+        identity = ("-c", "user.name=Spineline demonstration", "-c", "user.email=demo@localhost")
+        _call(repository, "git", *identity, "commit", "--quiet", "--message", "Prepare the demonstration data set")
+    _call(repository, sys.executable, "-m", "dvc", "push", "--quiet")
+    return repository
+
+
+def _write_definitions(repository: Path) -> None:
+    """Use the project's own dvc.yaml, with the demonstration's parameters and remote."""
+    shutil.copy(_PROJECT / "dvc.yaml", repository / "dvc.yaml")
+    write_text(repository / "params.yaml", yaml.safe_dump({"raw": "data/raw", "split": _SPLIT}))
+    config = (_PROJECT / ".dvc" / "config").read_text(encoding="utf-8")
+    write_text(repository / ".dvc" / "config", config.replace("../.spineline/dvc-remote", _REMOTE))
+    write_text(repository / ".dvc" / ".gitignore", "/config.local\n/tmp\n/cache\n")
+    write_text(repository / ".gitignore", "/data/\n")
+
+
+def _call(folder: Path, *command: str) -> str:
+    environment = child_environment(
+        PATH=os.pathsep.join((str(Path(sys.executable).parent), os.defpath)),
+        DVC_NO_ANALYTICS="1",
+        DVC_SITE_CACHE_DIR=str(folder.parent / "dvc-site"),
+        GIT_CEILING_DIRECTORIES=str(folder.parent),
+    )
+    done = subprocess.run(
+        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        told = " ".join(command[:4]).replace(sys.executable, "python")
+        raise StepFailedError("prepare_dataset", reason=f"failed in {told}", log_tail=done.stdout + done.stderr)
+    return done.stdout

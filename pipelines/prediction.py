@@ -1,0 +1,38 @@
+"""Label one scan with a registered version, in this process."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model_registry.lifecycle import Registry
+from spine.errors import InvalidValueError
+from spine.labels import NAMES
+from spine.volume.nifti import SUFFIXES, read_image, write_volume
+
+
+def predict_file(root: Path, *, image: Path, mask: Path, version: int | None, threads: int) -> dict[str, Any]:
+    """Write the mask of ``image`` and return what was found; bad input is refused before a model is loaded."""
+    if not mask.name.endswith(SUFFIXES):
+        raise InvalidValueError("OUT", mask.name, expected="a name that ends in .nii.gz or .nii")
+    scan = read_image(image)
+    registry = Registry(root)
+    chosen = version or registry.state().serving
+    if chosen is None:
+        raise InvalidValueError(
+            "version in use", None, expected="a promoted version (`spineline promote`), or --version"
+        )
+    bundle = registry.verified_bundle(chosen)
+    from model_registry.models import load_segmenter
+    from spine.nnunet.segmentation import best_device
+
+    labels = load_segmenter(bundle, device=best_device(), threads=threads).segment(scan)
+    write_volume(mask, labels)
+    counts = np.bincount(labels.array.ravel(), minlength=26)
+    return {
+        "version": chosen,
+        "model_digest": bundle.digest,
+        "mask": str(mask),
+        "vertebrae": {NAMES[label]: int(counts[label]) for label in NAMES if counts[label]},
+        "notice": "for research and decision support, not for clinical use",
+    }

@@ -1,0 +1,73 @@
+"""The local server as a process: in the foreground, detached, and stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from components.serve_model.presence import ServerInfo, running_server, served_version
+from spine.errors import StepFailedError
+from spine.settings import child_environment
+
+_START_S = 60.0
+_STOP_S = 30.0
+
+
+def run_server(root: Path, *, host: str, port: int) -> int:
+    """Serve in this process until it is stopped."""
+    from components.serve_model.program import main
+
+    return main(["--root", str(root), "--host", host, "--port", str(port)])
+
+
+def start_detached(root: Path, *, host: str, port: int) -> ServerInfo:
+    """Start a server that outlives this command, or find the one that runs; return when it answers."""
+    running = running_server(root)
+    if running:
+        return running
+    log = root / "serving" / "server.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    arguments = ["--root", str(root), "--host", host, "--port", str(port)]
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "components.serve_model", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=child_environment(SPINELINE_ROOT=str(root)),
+        )
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline and process.poll() is None:
+        info = running_server(root)
+        if info:
+            return info
+        time.sleep(0.2)
+    tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:])
+    raise StepFailedError("serve_model", reason=f"did not start on {host}:{port}; log: {log}", log_tail=tail)
+
+
+def await_version(info: ServerInfo, version: int, *, timeout_s: float = 60) -> None:
+    """Wait until the server answers with ``version``; raises StepFailedError at the deadline."""
+    deadline = time.monotonic() + timeout_s
+    served = served_version(info)
+    while served != version:
+        if time.monotonic() > deadline:
+            reason = f"at {info.url} still answers with version {served} after {timeout_s:g} s; expected {version}"
+            raise StepFailedError("serve_model", reason=reason)
+        time.sleep(0.05)
+        served = served_version(info)
+
+
+def stop_server(root: Path) -> bool:
+    """Stop the server of a root after its requests have finished; False where none runs."""
+    info = running_server(root)
+    if info is None:
+        return False
+    os.kill(info.pid, signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_S
+    while running_server(root) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return True

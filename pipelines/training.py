@@ -1,0 +1,137 @@
+"""A training run from its request to its outcome, on this machine or on a cluster."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from model_registry.policy import Policy
+from model_registry.verdict import Verdict
+from pipelines.local import LocalRun, run_local
+from pipelines.profile import load_profile
+from spine.errors import StepFailedError
+from spine.progress import ProgressEvent
+from spine.recipe import Recipe
+from spine.records import (
+    DatasetRevision,
+    EvaluationRecord,
+    FoldCheckpoint,
+    ModelVersion,
+    Plan,
+    Record,
+    parse_checkpoints,
+)
+from spine.settings import settings
+from spine.storage import short, strict_json
+
+PIPELINE = "train-candidate"
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """What a run is to train, on which data, and how it will be judged."""
+
+    repository: str
+    revision: str
+    remote: str
+    recipe: Recipe
+    policy: Policy
+    start_from: int
+
+    def arguments(self, *, root: str) -> dict[str, Any]:
+        """Return the pipeline's arguments; recipe and policy travel as JSON, whole."""
+        return {
+            "root": root,
+            "repository": self.repository,
+            "revision": self.revision,
+            "remote": self.remote,
+            "recipe": strict_json(self.recipe.model_dump(mode="json")),
+            "policy": strict_json(self.policy.model_dump(mode="json")),
+            "start_from": self.start_from,
+        }
+
+
+@dataclass(frozen=True)
+class TrainingOutcome:
+    """The chain of records that a run made; each quotes its parent's digest."""
+
+    dataset: DatasetRevision
+    plan: Plan
+    checkpoints: tuple[FoldCheckpoint, ...]
+    evaluation: EvaluationRecord
+    verdict: Verdict
+    version: ModelVersion | None
+    report: Path
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the records as JSON, each with its digest."""
+        chain: dict[str, Record | None] = {
+            "dataset": self.dataset,
+            "plan": self.plan,
+            "evaluation": self.evaluation,
+            "verdict": self.verdict,
+            "version": self.version,
+        }
+        shown: dict[str, Any] = {name: _sealed(record) for name, record in chain.items()}
+        return {**shown, "checkpoints": [_sealed(record) for record in self.checkpoints], "report": str(self.report)}
+
+
+def train_on_this_machine(request: TrainingRequest, *, on_event: Callable[[ProgressEvent], None]) -> TrainingOutcome:
+    """Run the training pipeline here and check that it made every record that it owes."""
+    root = settings().root_path
+    root.mkdir(parents=True, exist_ok=True)
+    groups = load_profile("local").groups(request.recipe.training.folds)
+    repository = request.repository
+    if "://" not in repository and not repository.startswith("git@"):
+        repository = str(Path(repository).expanduser().absolute())
+    arguments = {**request.arguments(root=str(root)), "repository": repository}
+    run = run_local(pipeline=PIPELINE, arguments=arguments, root=root, on_event=on_event, fold_groups=groups)
+    return _outcome(run, root=root, groups=len(groups))
+
+
+def train_on_cluster(request: TrainingRequest, *, profile: str, host: str | None) -> str:
+    """Compile for a cluster's profile, submit, and return the run's id."""
+    from pipelines.cluster import submit
+
+    chosen = load_profile(profile)
+    return submit(
+        pipeline=PIPELINE,
+        profile=chosen,
+        folds=list(request.recipe.training.folds),
+        arguments=request.arguments(root=chosen.root or "/spineline"),
+        host=host,
+    )
+
+
+def _outcome(run: LocalRun, *, root: Path, groups: int) -> TrainingOutcome:
+    where = str(run.log)
+    dataset = DatasetRevision.from_text(run.record("pull_dataset"), where=where)
+    plan = Plan.from_text(run.record("plan_training"), where=where)
+    trained = [record for text in run.records_owed("train_folds", groups) for record in parse_checkpoints(text)]
+    evaluation = EvaluationRecord.from_text(run.record("evaluate_folds"), where=where)
+    verdict = Verdict.from_text(run.record("gate_candidate"), where=where)
+    registered = run.record("register_candidate")
+    version = ModelVersion.from_text(registered, where=where) if verdict.outcome == "pass" else None
+    quoted = {
+        "plan_training": plan.dataset == dataset.digest,
+        "train_folds": all(record.plan == plan.digest for record in trained),
+        "evaluate_folds": set(evaluation.checkpoints) == {record.digest for record in trained},
+        "gate_candidate": verdict.evaluation == evaluation.test_evaluation,
+        "register_candidate": version is None or version.evaluation == evaluation.digest,
+    }
+    for step, holds in quoted.items():
+        if not holds:
+            raise StepFailedError(step, reason="does not quote the record before it", log_tail=run.log_tail())
+    return TrainingOutcome(
+        dataset=dataset,
+        plan=plan,
+        checkpoints=tuple(trained),
+        evaluation=evaluation,
+        verdict=verdict,
+        version=version,
+        report=root / evaluation.folder / "verdicts" / short(verdict.digest) / "report.html",
+    )
+
+
+def _sealed(record: Record | None) -> dict[str, Any] | None:
+    return {**record.model_dump(mode="json"), "digest": record.digest} if record else None

@@ -1,0 +1,24 @@
+"""How a step of a pipeline tells what came of it: the record that it made, or the reason that it failed."""
+
+from collections.abc import Callable
+
+from spine import progress
+from spine.errors import SpinelineError
+from spine.logs import setup
+
+RECORD, ERROR = "record", "error"
+
+
+def run_step(step: str, work: Callable[[], str]) -> str:
+    """Run a step's work and return its record as text, told to whoever follows the run.
+
+    An expected error is told too, and raised on: a step that fails must fail in Kubeflow as well.
+    """
+    setup()
+    try:
+        text = work()
+    except SpinelineError as error:
+        progress.report(step, ERROR, done=0, total=1, note=str(error))
+        raise
+    progress.report(step, RECORD, done=1, total=1, note=text)
+    return text

@@ -1,0 +1,176 @@
+"""The report on a verdict: what it must say, and that it stands alone."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from components.gate_candidate.report import CasePicture, write_report
+from model_registry.gate import judge
+from model_registry.policy import load_policy
+from model_registry.verdict import Verdict
+from spine.metrics.scores import Evaluation, LabelScore, ScanScores
+from spine.metrics.summary import summarize
+
+_VOID = {"meta", "img", "br", "hr", "link"}
+_LUMBAR = range(20, 26)
+
+
+class _Page(HTMLParser):
+    """Checks that tags balance, and gathers text, attributes and tags."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+        assert not self.open, f"left open: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.text += data + " "
+
+
+def _scan(case: str, *, dice: float, missing: bool = False, shift: int | None = 0) -> ScanScores:
+    labels = tuple(
+        LabelScore(
+            label=label, reference_voxels=1000, predicted_voxels=0 if missing else 1000,
+            common_voxels=int(1000 * dice), dice=dice, at_border=label == 20, identified=dice > 0.5,
+            localisation_mm=1.25 if dice > 0.5 else None,
+        )
+        for label in _LUMBAR
+    )  # fmt: skip
+    return ScanScores(
+        case=case, patient=f"p-{case}", labels=labels, mean_dice=dice, bone_dice=0.0 if missing else 0.9,
+        all_correct=dice > 0.5, level_shift=None if missing else shift, false_positive_labels=0,
+        false_positive_mm3=0.0, missing=missing,
+    )  # fmt: skip
+
+
+def _evaluation(name: str, scans: list[ScanScores]) -> Evaluation:
+    return Evaluation(name=name, scans=tuple(scans), summary=summarize(scans))
+
+
+def _good(*, scans: int = 9, better: float = 0.0) -> Evaluation:
+    made = [_scan(f"case_{index:04d}", dice=0.9 + 0.005 * index + better) for index in range(scans)]
+    return _evaluation("recipe x, locked test set", made)
+
+
+def _written(
+    tmp_path: Path, candidate: Evaluation, champion: Evaluation | None = None, pictures: tuple[CasePicture, ...] = ()
+) -> tuple[str, _Page, Verdict]:
+    verdict = judge(candidate=candidate, champion=champion, policy=load_policy("demo"))
+    path = tmp_path / "report.html"
+    write_report(
+        path=path, candidate=candidate, out_of_fold=None, champion=champion, verdict=verdict, pictures=pictures
+    )
+    html = path.read_text(encoding="utf-8")
+    return html, _Page(html), verdict
+
+
+@pytest.mark.parametrize(
+    ("candidate", "outcome", "word"),
+    [
+        (_good(), "pass", "PASS"),
+        (_good(scans=4), "inconclusive", "INCONCLUSIVE"),
+        (_evaluation("bad", [_scan(f"c{index}", dice=0.2) for index in range(9)]), "fail", "FAIL"),
+    ],
+)
+def test_the_outcome_comes_first_as_a_word_and_a_sign(
+    tmp_path: Path, candidate: Evaluation, outcome: str, word: str
+) -> None:
+    _, page, verdict = _written(tmp_path, candidate)
+    assert verdict.outcome == outcome
+    sign = {"pass": "✓", "fail": "✗", "inconclusive": "?"}[outcome]
+    assert re.search(rf"{re.escape(sign)}\s+{word}\b", page.text)
+    assert page.text.index(f" {word} ") < page.text.index("Rules")
+
+
+def test_every_rule_headline_and_digest_is_told(tmp_path: Path) -> None:
+    candidate, champion = _good(better=0.01), _good()
+    html, page, verdict = _written(tmp_path, candidate, champion)
+    for rule in verdict.rules:
+        assert rule.name in page.text
+        assert rule.expected in page.text
+    assert f"{candidate.summary.dice_scan_mean:.3f}" in page.text
+    assert "1.25" in page.text
+    assert "+0.010 to +0.010" in page.text
+    for digest in (verdict.evaluation, verdict.policy, verdict.champion):
+        assert digest and digest in html
+    assert "not for clinical use" in page.text
+    assert sum(tag == "img" for tag, _ in page.tags) == 3
+
+
+def test_regions_without_a_case_are_named(tmp_path: Path) -> None:
+    _, page, _ = _written(tmp_path, _good())
+    assert "Nothing can be said about C1-C4, C5-C7, T1-T4, T5-T9 or T10-T12:" in page.text
+
+
+def test_wrong_levels_and_missing_predictions_are_named(tmp_path: Path) -> None:
+    scans = [*_good().scans, _scan("shifted", dice=0.0, shift=-1), _scan("lost", dice=0.0, missing=True)]
+    _, page, _ = _written(tmp_path, _evaluation("mixed", scans), _evaluation("old", scans))
+    assert "Named at a wrong level: shifted. Without a prediction: lost." in page.text
+    assert "−1" in page.text
+
+
+def test_scans_are_listed_from_the_worst_to_the_best(tmp_path: Path) -> None:
+    html, _, _ = _written(tmp_path, _evaluation("two", [_scan("best", dice=0.9), _scan("worst", dice=0.1)]))
+    rows = html[html.index("Scans by mean Dice") :]
+    assert rows.index("worst") < rows.index(">best<")
+
+
+def test_strings_are_escaped(tmp_path: Path) -> None:
+    nasty = '<b>"case" & $\\frac{$</b>'
+    scans = [_scan(nasty, dice=0.3), *_good().scans]
+    picture = CasePicture(case=nasty, caption='<script>alert("x")</script>', png=b"\x89PNG")
+    html, page, _ = _written(tmp_path, _evaluation(nasty, scans), _evaluation("<i>", _raised(scans)), (picture,))
+    assert "<b>" not in html
+    assert "<script" not in html
+    assert nasty in page.text
+    assert {tag for tag, _ in page.tags}.isdisjoint({"b", "i", "script"})
+
+
+def _raised(scans: list[ScanScores]) -> list[ScanScores]:
+    return [_scan(scan.case, dice=min((scan.mean_dice or 0) + 0.2, 1)) for scan in scans]
+
+
+def test_the_page_stands_alone_and_is_accessible(tmp_path: Path) -> None:
+    picture = CasePicture(case="c", caption="d", png=b"\x89PNG")
+    html, page, _ = _written(tmp_path, _good(), _good(), (picture,))
+    assert ("html", {"lang": "en"}) in page.tags
+    assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", html)
+    assert "url(" not in html and "@import" not in html
+    for tag, given in page.tags:
+        assert tag not in {"script", "link", "iframe"}
+        if tag == "img":
+            assert (given["src"] or "").startswith("data:image/png;base64,")
+            assert given["alt"]
+        if tag == "th":
+            assert given["scope"] in {"col", "row"}
+    assert len(html) < 3_000_000
+
+
+def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
+    first, _, _ = _written(tmp_path / "a", _good(), _good())
+    second, _, _ = _written(tmp_path / "b", _good(), _good())
+    assert first == second
+
+
+def test_scans_without_labels_are_reported_without_scores(tmp_path: Path) -> None:
+    empty = ScanScores(
+        case="empty", patient=None, labels=(), mean_dice=None, bone_dice=None, all_correct=None, level_shift=None,
+        false_positive_labels=0, false_positive_mm3=0.0, missing=False,
+    )  # fmt: skip
+    _, page, _ = _written(tmp_path, _evaluation("nothing", [empty]))
+    assert "reference without labels" in page.text
