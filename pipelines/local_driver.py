@@ -27,7 +27,11 @@ def main(argv: list[str]) -> int:
         roll_back.NAME: lambda: roll_back.build(profile),
     }
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=specification["outputs"], raise_on_error=True)
-    builders[specification["pipeline"]]()(**specification["arguments"])
+    try:
+        builders[specification["pipeline"]]()(**specification["arguments"])
+    except RuntimeError:
+        # The step's own traceback is in the log already; kfp's would only push it out of the tail.
+        return 1
     return 0
 
 

@@ -15,9 +15,11 @@ def predict_file(root: Path, *, image: Path, mask: Path, version: int | None, th
     """Write the mask of ``image`` and return what was found; bad input is refused before a model is loaded."""
     if not mask.name.endswith(SUFFIXES):
         raise InvalidValueError("OUT", mask.name, expected="a name that ends in .nii.gz or .nii")
+    if mask.exists() and image.exists() and mask.samefile(image):
+        raise InvalidValueError("OUT", str(mask), expected="another file than IN, which it would replace")
     scan = read_image(image)
     registry = Registry(root)
-    chosen = version or registry.state().serving
+    chosen = registry.state().serving if version is None else version
     if chosen is None:
         raise InvalidValueError(
             "version in use", None, expected="a promoted version (`spineline promote`), or --version"

@@ -37,6 +37,7 @@ def build(*, fold_groups: Sequence[Sequence[int]], profile: Profile) -> dsl.grap
         dataset = pull_dataset(root=root, repository=repository, revision=revision, remote=remote)
         plan = plan_training(root=root, dataset=dataset.output, recipe=recipe)
         folds = train_groups(root=root, plan=plan.output, recipe=recipe, start_from=start_from)
+        folds.set_caching_options(enable_caching=False)
         evaluation = evaluate_folds(root=root, plan=plan.output, recipe=recipe, checkpoints=folds.output)
         verdict = gate_candidate(root=root, plan=plan.output, evaluation=evaluation.output, policy=policy)
         # A verdict that does not pass is told by this step, not skipped: a branch not taken is easily missed.

@@ -51,6 +51,7 @@ class S3Store:
 
     def fetch(self, key: str, target: Path) -> None:
         """Download the object of ``key``."""
+        from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError
 
         name = f"{self._prefix}/{key}".lstrip("/")
@@ -60,7 +61,7 @@ class S3Store:
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "unknown")
             raise ObjectUnavailableError(place, reason=f"the store answered {code}") from error
-        except BotoCoreError as error:
+        except (BotoCoreError, Boto3Error) as error:
             raise ObjectUnavailableError(place, reason=str(error)) from error
 
 
@@ -70,5 +71,6 @@ def open_store(url: str, *, endpoint: str | None = None, relative_to: Path) -> O
     if scheme == "s3":
         return S3Store(url, endpoint=endpoint)
     if scheme in ("", "file"):
-        return FolderStore((relative_to / urlsplit(url).path).resolve())
+        # A plain path is no URL: it may hold '#' and '?'.
+        return FolderStore((relative_to / (urlsplit(url).path if scheme else url)).resolve())
     raise InvalidValueError("remote", url, expected="a folder or s3://bucket/prefix")

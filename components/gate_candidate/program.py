@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from components.gate_candidate.report import make_pictures, write_pictures, write_report
 from model_registry.champion import candidate_evaluation, champion_of, dataset_of
 from model_registry.gate import judge
 from model_registry.lifecycle import Registry
@@ -10,7 +11,7 @@ from model_registry.policy import Policy, given_policy
 from model_registry.verdict import Verdict
 from spine import progress
 from spine.logs import run_program
-from spine.records import TEST_FILE, EvaluationRecord, Plan
+from spine.records import OUT_OF_FOLD_FILE, TEST_FILE, EvaluationRecord, Plan
 from spine.settings import settings
 from spine.steps import run_step
 from spine.storage import short, write_json
@@ -26,11 +27,24 @@ def gate_candidate(*, root: Path, plan: Plan, evaluation: EvaluationRecord, poli
         if champion
         else None
     )
-    verdict = judge(candidate=candidate_evaluation(root, evaluation, file=TEST_FILE), champion=rival, policy=policy)
+    candidate = candidate_evaluation(root, evaluation, file=TEST_FILE)
+    verdict = judge(candidate=candidate, champion=rival, policy=policy)
     folder = verdict_folder(root, evaluation, verdict)
     write_json(folder / "policy.json", policy.model_dump(mode="json"))
     if rival:
         write_json(folder / "champion.json", rival.model_dump(mode="json"))
+    pictures = make_pictures(
+        dataset=root / plan.dataset_folder, predictions=root / evaluation.folder / "predictions", evaluation=candidate
+    )
+    write_pictures(folder / "pictures", pictures)
+    write_report(
+        path=folder / "report.html",
+        candidate=candidate,
+        out_of_fold=candidate_evaluation(root, evaluation, file=OUT_OF_FOLD_FILE),
+        champion=rival,
+        verdict=verdict,
+        pictures=pictures,
+    )
     verdict.write(folder / "verdict.json")
     progress.report(STEP, "judge", done=1, total=1, note=verdict.summary)
     return verdict

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from components.prepare_dataset.layout import RawCase
 from spine.dataset import Finding
-from spine.errors import LabelValueError, UnreadableVolumeError
+from spine.errors import LabelValueError, MissingPathError, UnreadableVolumeError
 from spine.labels import NAMES
 from spine.volume.nifti import Volume, read_image, read_labels, to_canonical
 
@@ -49,7 +49,7 @@ def check_case(raw: RawCase) -> tuple[CheckedCase | None, list[Finding]]:
         return None, [finding("one-mask-a-volume", "reject", f"has no {missing}")]
     try:
         image, labels = read_image(raw.image), read_labels(raw.labels)
-    except UnreadableVolumeError as error:
+    except (MissingPathError, UnreadableVolumeError) as error:
         return None, [finding("readable", "reject", str(error))]
     except LabelValueError as error:
         return None, [finding("label-ids", "reject", str(error))]

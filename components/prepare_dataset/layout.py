@@ -30,6 +30,9 @@ def find_cases(raw: Path) -> list[RawCase]:
     if not images:
         raise MissingPathError(raw / "volumes", expected="at least one .nii or .nii.gz volume")
     patients = _patients(raw / "patients.csv")
+    if patients and not patients.keys() & (images.keys() | labels.keys()):
+        reason = f"names no case of {raw}; its first is '{next(iter(patients))}'"
+        raise MalformedFileError(raw / "patients.csv", reason=reason, expected=f"names such as '{min(images)}'")
     cases = []
     for case in sorted(images.keys() | labels.keys()):
         volumes, masks = images.get(case, []), labels.get(case, [])
@@ -60,10 +63,18 @@ def _patients(path: Path) -> dict[str, str]:
         return {}
     expected = "a CSV with the header case,patient"
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows = list(csv.DictReader(stream))
+        # Spreadsheets begin a CSV with a byte order mark.
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream)
+            header, rows = reader.fieldnames or [], list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise MalformedFileError(path, reason=f"can't be read ({error})", expected=expected) from error
-    if rows and not {"case", "patient"} <= rows[0].keys():
-        raise MalformedFileError(path, reason=f"header is {', '.join(rows[0])}", expected=expected)
-    return {row["case"]: row["patient"] for row in rows if row["case"] and row["patient"]}
+    if not {"case", "patient"} <= set(header):
+        raise MalformedFileError(path, reason=f"header is '{','.join(header)}'", expected=expected)
+    patients: dict[str, str] = {}
+    for row in rows:
+        case, patient = row["case"], row["patient"]
+        if case and patient and patients.setdefault(case, patient) != patient:
+            reason = f"case '{case}' is of patients '{patients[case]}' and '{patient}'"
+            raise MalformedFileError(path, reason=reason, expected="one patient a case")
+    return patients

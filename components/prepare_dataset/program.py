@@ -34,6 +34,7 @@ def prepare_dataset(*, raw: Path, output: Path, choices: Choices) -> Manifest:
     if not 0 < choices.test_share < 1:
         raise InvalidValueError("test share", choices.test_share, expected="a number between 0 and 1")
     raw_cases = find_cases(raw)
+    _require_replaceable(output, raw=raw)
     test = locked_test_patients({case.patient for case in raw_cases}, seed=choices.seed, share=choices.test_share)
     folds = validation_folds({case.patient for case in raw_cases} - test, seed=choices.seed)
     accepted: list[Case] = []
@@ -64,6 +65,16 @@ def prepare_dataset(*, raw: Path, output: Path, choices: Choices) -> Manifest:
         )
         _write_descriptions(partial, manifest)
     return manifest
+
+
+def _require_replaceable(output: Path, *, raw: Path) -> None:
+    """Refuse an output whose replacement as a whole would delete something else than a prepared data set."""
+    if raw.resolve().is_relative_to(output.resolve()):
+        raise InvalidValueError("output", str(output), expected=f"a folder that doesn't hold the raw scans of {raw}")
+    if output.is_dir() and any(output.iterdir()) and not (output / MANIFEST_FILE).is_file():
+        raise InvalidValueError("output", str(output), expected="a new folder, or a prepared data set to replace")
+    if output.exists() and not output.is_dir():
+        raise InvalidValueError("output", str(output), expected="a folder, not a file")
 
 
 def _write_case(output: Path, checked: CheckedCase, *, fold: int | None) -> Case:

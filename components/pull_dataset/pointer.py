@@ -77,7 +77,7 @@ def _locked_hash(folder: Path, commit: str) -> str:
 def _default_remote(folder: Path, commit: str) -> str:
     where = f"{folder}@{commit[:12]}:.dvc/config"
     expected = "a default remote (`dvc remote add -d NAME URL`), or --remote URL"
-    parser = configparser.ConfigParser()
+    parser = configparser.ConfigParser(interpolation=None)
     try:
         parser.read_string(_git(folder, "show", f"{commit}:.dvc/config") or "")
         name = parser["core"]["remote"]

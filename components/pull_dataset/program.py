@@ -41,9 +41,9 @@ def pull_dataset(
     pointer = resolve(repository, revision, remote=remote, clones=root / "repositories")
     home = root / "datasets" / pointer.dvc_hash[:12]
     record_file = home / RECORD_FILE
-    if record_file.is_file():
-        return DatasetRevision.read(record_file)
     data = home / "data"
+    if record_file.is_file() and data.is_dir():
+        return DatasetRevision.read(record_file)
     if not data.is_dir():
         incoming = home / "incoming"
         store = open_store(pointer.remote, endpoint=endpoint, relative_to=pointer.relative_to)
@@ -75,6 +75,14 @@ def _pull(store: ObjectStore, pointer: Pointer, incoming: Path) -> None:
                 pool.shutdown(cancel_futures=True)
                 raise
             progress.report(STEP, "fetch and check", done=count, total=len(entries))
+    _drop_others(incoming, {incoming / entry.path for entry in entries})
+
+
+def _drop_others(incoming: Path, listed: set[Path]) -> None:
+    """Remove what a killed pull left half-written beside the files of the data set."""
+    for path in incoming.rglob("*"):
+        if path.is_file() and path not in listed:
+            path.unlink()
 
 
 def _entries(listing: Path) -> list[_Entry]:

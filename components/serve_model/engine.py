@@ -1,7 +1,7 @@
 """The live model: loaded beside the old one, checked by its golden case, and put in place by one reference."""
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -47,7 +47,8 @@ class LiveModel:
     spacing_mm: tuple[float, float, float]
     """Voxel size that the model works at, along left-right, anterior-posterior, superior-inferior."""
     golden_dice: float
-    loaded_at: str
+    checked_at: str
+    """When its golden case passed before it went live: UTC, ISO 8601."""
     segmenter: "Segmenter"
     turn: "Turn"
 
@@ -87,8 +88,8 @@ class Engine:
             bundle = registry.bundle(version)
             if bundle.digest == warm.digest:
                 with self._turn:
-                    check_golden_case(warm.segmenter, bundle, version=version)
-                return warm, True
+                    golden_dice = check_golden_case(warm.segmenter, bundle, version=version)
+                return replace(warm, golden_dice=golden_dice, checked_at=_now()), True
         bundle = registry.verified_bundle(version)
         return self._loaded(bundle, version), False
 
@@ -120,10 +121,14 @@ class Engine:
             recipe=bundle.manifest.recipe_name,
             spacing_mm=_spacing_mm(bundle),
             golden_dice=golden_dice,
-            loaded_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            checked_at=_now(),
             segmenter=segmenter,
             turn=self._turn,
         )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _spacing_mm(bundle: Bundle) -> tuple[float, float, float]:

@@ -28,6 +28,15 @@ class UnsuitableScanError(ServeError):
         super().__init__(f"the scan {reason}; expected {expected}")
 
 
+class StalledUploadError(ServeError):
+    """The client stopped sending before its upload was whole."""
+
+    status = 408
+
+    def __init__(self, pause_s: float) -> None:
+        super().__init__(f"nothing of the upload came for {pause_s:g} s; expected the rest of it")
+
+
 class TooLargeError(ServeError):
     """The upload, or the scan in it, is larger than this server accepts."""
 

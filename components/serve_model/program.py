@@ -23,12 +23,15 @@ _BACKLOG = 128
 
 def serve(*, root: Path, host: str, port: int, limits: Limits, threads: int) -> str:
     """Serve until asked to stop, requests under way finished; raises ListenError where the port can't be had."""
+    # Read when torch is loaded: threads that spin while they wait make a shared machine many times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     listener = _listening(host, port)
     info = _info(host, int(listener.getsockname()[1]))
     with listener, _announced(root, info):
         import uvicorn
 
-        from components.serve_model.app import Service, create_app
+        from components.serve_model.app import create_app
+        from components.serve_model.service import Service
 
         app = create_app(Service(root=root, limits=limits, threads=threads))
         config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", server_header=False)

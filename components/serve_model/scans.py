@@ -3,6 +3,7 @@
 import math
 import zlib
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -62,22 +63,19 @@ def require_fitting(grid: Grid, *, spacing_mm: tuple[float, float, float], max_v
 
 
 def _unpack(upload: Path, plain: Path, *, max_voxels: int) -> None:
-    data_ends: int | None = None
-    head, written = b"", 0
+    blocks = _blocks(upload)
+    head = b""
+    while len(head) < _HEADER_BYTES and (block := next(blocks, None)) is not None:
+        head += block
+    data_ends = _promised_end(head, max_voxels=max_voxels)
+    written = 0
     with plain.open("wb") as sink:
-        for block in _blocks(upload):
-            if data_ends is None:
-                head += block
-                if len(head) < _HEADER_BYTES:
-                    continue
-                data_ends, block = _promised_end(head, max_voxels=max_voxels), head
+        for block in chain([head], blocks):
             # What follows the voxels is no part of the scan: a bomb ends here.
             sink.write(block[: max(data_ends - written, 0)])
             written += len(block)
             if written > data_ends + MIB:
                 raise UnreadableScanError("holds more than its header says")
-    if data_ends is None:
-        raise UnreadableScanError("is no NIfTI file" if head else "is empty")
     if written < data_ends:
         raise UnreadableScanError("is shorter than its header says")
 

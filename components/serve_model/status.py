@@ -13,7 +13,7 @@ class ModelStatus(Value):
     """The version that answers; None before the first one is loaded."""
     model_digest: str | None = None
     since: str | None = None
-    """When it was loaded: UTC, ISO 8601."""
+    """When it went live: UTC, ISO 8601."""
     recipe: str | None = None
     golden_dice: float | None = None
     wanted_version: int | None
@@ -31,7 +31,7 @@ def model_status(*, engine: Engine, watcher: Watcher) -> ModelStatus:
     return ModelStatus(
         version=live.version if live else None,
         model_digest=live.digest if live else None,
-        since=live.loaded_at if live else None,
+        since=live.checked_at if live else None,
         recipe=live.recipe if live else None,
         golden_dice=live.golden_dice if live else None,
         wanted_version=watcher.wanted,

@@ -1,5 +1,6 @@
 """The body of a request into one file, raw or out of a multipart form, counted while it arrives."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import BinaryIO
@@ -8,10 +9,11 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
-from components.serve_model.errors import StorageError, TooLargeError, UnreadableScanError
+from components.serve_model.errors import StalledUploadError, StorageError, TooLargeError, UnreadableScanError
 from components.serve_model.limits import MIB
 
 _FIELD = "file"
+_STALLED_S = 60.0
 _FORM_ROOM = MIB
 """What a form may hold beside the file: boundaries, headers, small fields."""
 
@@ -47,8 +49,15 @@ async def receive(request: Request, target: Path, *, limit_bytes: int) -> None:
 
 
 async def _counted(request: Request, *, room: int, limit_bytes: int) -> AsyncIterator[bytes]:
-    received = 0
-    async for chunk in request.stream():
+    received, body = 0, request.stream()
+    while True:
+        try:
+            # A client that sends nothing more would keep a place among those who wait.
+            chunk = await asyncio.wait_for(anext(body), _STALLED_S)
+        except StopAsyncIteration:
+            return
+        except TimeoutError as error:
+            raise StalledUploadError(_STALLED_S) from error
         received += len(chunk)
         if received > room:
             raise _too_large(limit_bytes)

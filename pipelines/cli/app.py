@@ -2,8 +2,8 @@
 
 import sys
 
-import click
 import typer
+from pydantic import ValidationError
 
 from pipelines.cli import data, runs, scores, serving, versions
 from pipelines.cli.output import errors
@@ -37,19 +37,43 @@ def run(arguments: list[str]) -> int:
         result = command.main(arguments, prog_name="spineline", standalone_mode=False)
     except SpinelineError as error:
         return _tell(error)
-    except click.ClickException as error:
-        error.show()
+    except typer.TyperException as error:
+        # Typer brings its own copy of click: click's exception classes are not the ones it raises.
+        # Without a command the help was printed already, and there is no message.
+        if error.format_message():
+            errors.print(f"error: {_usage(error)}", markup=False, highlight=False, soft_wrap=True)
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        errors.print("interrupted; run the same command again to continue", style="yellow")
-        return INTERRUPTED
+    except (KeyboardInterrupt, typer.Abort):
+        return _interrupted()
+    except FileExistsError as error:
+        told = f"{error.filename}: is a file; expected a folder"
+        errors.print(f"error: {told}", markup=False, highlight=False, soft_wrap=True)
+        return 2
     except OSError as error:
         told = told_os_error(error)
         if told is None:
             raise
         errors.print(f"error: {told}", markup=False, highlight=False, soft_wrap=True)
         return 2
+    # Typer turns an interrupt within a command into this result.
+    if result == INTERRUPTED:
+        return _interrupted()
     return result if isinstance(result, int) else 0
+
+
+def _interrupted() -> int:
+    errors.print("interrupted; run the same command again to continue", style="yellow")
+    return INTERRUPTED
+
+
+def _usage(error: typer.TyperException) -> str:
+    """Say what was wrong with the arguments: which one, the value found and what was expected."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "spineline"
+    told = error.format_message().rstrip(".")
+    if isinstance(error.__cause__, ValidationError):
+        told = f"{told} (found {error.__cause__.errors()[0]['input']!r})"
+    return f"{told}; expected what `{command} --help` shows"
 
 
 def _tell(error: SpinelineError) -> int:

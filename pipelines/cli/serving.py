@@ -39,7 +39,9 @@ def predict(
 
 
 def serve(
-    port: Annotated[int | None, typer.Option(help="Port; SPINELINE_PORT or 8642 where not given.")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port; SPINELINE_PORT or 8642 where not given.", min=1, max=65535)
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     detach: Annotated[bool, typer.Option(help="Start it in the background and return when it answers.")] = False,
     stop: Annotated[bool, typer.Option(help="Stop the server that was started below this root.")] = False,
@@ -59,7 +61,7 @@ def serve(
 
 
 def ui(
-    port: Annotated[int, typer.Option(help="Port for MLflow's pages.")] = 5000,
+    port: Annotated[int, typer.Option(help="Port for MLflow's pages.", min=1, max=65535)] = 5000,
 ) -> None:
     """Open MLflow's pages on this machine's runs and versions; ends with Ctrl-C."""
     uri = settings().mlflow_uri

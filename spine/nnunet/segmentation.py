@@ -42,7 +42,11 @@ class Segmenter:
         self._threads = threads
         torch.set_num_threads(threads)
         self._predictor = nnUNetPredictor(
-            tile_step_size=recipe.tile_step, use_mirroring=recipe.mirroring, device=device, allow_tqdm=False
+            tile_step_size=recipe.tile_step,
+            use_mirroring=recipe.mirroring,
+            perform_everything_on_device=device.type == "cuda",
+            device=device,
+            allow_tqdm=False,
         )
         network = nnUNetTrainer.build_network_architecture(
             self._plans,

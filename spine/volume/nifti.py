@@ -9,6 +9,7 @@ from typing import Any
 import nibabel
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 from numpy.typing import NDArray
 
@@ -109,7 +110,7 @@ def _read(path: Path) -> Volume:
     try:
         image = nibabel.load(path)
         array = np.asanyarray(image.dataobj)
-    except (ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
+    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
         raise UnreadableVolumeError(path, reason=f"can't be read ({_first_line(error)})") from error
     if array.ndim == 4 and array.shape[3] == 1:
         array = array[..., 0]

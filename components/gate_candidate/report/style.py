@@ -53,7 +53,8 @@ footer dt { color: var(--soft); } footer dd { margin: 0; overflow-wrap: anywhere
   h2 { break-after: avoid; } thead { display: table-header-group; }
   tr, .band, .tiles, .pair figure { break-inside: avoid; }
   .table { overflow: visible; } table { font-size: 8.5pt; } th, td { padding: .15rem .35rem; }
-  figure img { max-height: 235mm; } .pair { flex-wrap: nowrap; break-inside: avoid; } .pair figure { flex: 1 1 0; min-width: 0; }
+  figure img { max-height: 235mm; } p { break-inside: avoid; } .pair { flex-wrap: nowrap; break-inside: avoid; }
+  .pair figure { flex: 1 1 0; min-width: 0; }
   .tiles dd.big { font-size: 15pt; } .band .summary { font-size: 9.5pt; } footer { break-inside: avoid; }
   .band, .tiles, .decision { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
