@@ -47,6 +47,7 @@ class Registry:
         state = fold(events)
         if version in state.versions:
             raise InvalidValueError("version", version, expected=f"a new number after {max(state.versions)}")
+        _require_reason(reason)
         require_passing(bundle)
         serving = (state.serving, state.serving)
         event = next_event(
@@ -69,7 +70,7 @@ class Registry:
         known = state.version(version)
         if known.life != "registered":
             raise NotPromotableError(version, state=known.life, wanted="approved", expected="a registered version")
-        policy = Policy.parse(self.bundle(version).json("policy.json"), where="policy.json")
+        policy = Policy.parse(self.verified_bundle(version).json("policy.json"), where="policy.json")
         if policy.separate_approver and actor == known.registered_by:
             raise InvalidValueError(
                 "approver",
@@ -135,8 +136,7 @@ class Registry:
     def _append(
         self, events: list[Event], known: VersionState, kind: Kind, actor: str, reason: str, *, after: int | None
     ) -> Event:
-        if not reason.strip():
-            raise InvalidValueError("reason", reason, expected="a sentence that explains this to others")
+        _require_reason(reason)
         event = next_event(
             events,
             kind=kind,
@@ -153,9 +153,7 @@ class Registry:
 
 def require_passing(bundle: Bundle) -> Verdict:
     """Return the bundle's verdict after judging its evidence again; raises EvidenceError unless it passes."""
-    verdict = Verdict.from_text(
-        (bundle.folder / "verdict.json").read_text(encoding="utf-8"), where=bundle.folder / "verdict.json"
-    )
+    verdict = Verdict.read(bundle.folder / "verdict.json")
     champion_file = bundle.folder / "champion.json"
     again = judge(
         candidate=Evaluation.parse(bundle.json("evaluation.json"), where="evaluation.json"),
@@ -169,3 +167,8 @@ def require_passing(bundle: Bundle) -> Verdict:
     if verdict.outcome != "pass":
         raise EvidenceError(f"{bundle.folder}: the verdict is '{verdict.outcome}'; expected 'pass'")
     return verdict
+
+
+def _require_reason(reason: str) -> None:
+    if not reason.strip():
+        raise InvalidValueError("reason", reason, expected="a sentence that explains this to others")

@@ -38,8 +38,9 @@ class State:
 
     @property
     def before(self) -> int | None:
-        """The version that a rollback returns to: the last one in line that is not revoked."""
-        usable = [number for number in self.line[:-1] if self.versions[number].life != "revoked"]
+        """The version that a rollback returns to: the last other one in line that is not revoked."""
+        others = [number for number in self.line if number != self.serving]
+        usable = [number for number in others if self.versions[number].life != "revoked"]
         return usable[-1] if usable else None
 
     def version(self, number: int) -> VersionState:

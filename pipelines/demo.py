@@ -9,7 +9,7 @@ from pathlib import Path
 from components.promote_model.program import promote_model, roll_back
 from components.serve_model.presence import ServerInfo, running_server
 from model_registry.lifecycle import Registry
-from model_registry.policy import load_policy
+from model_registry.policy import Policy
 from pipelines.cli.output import ProgressView, console, print_table, progress_view
 from pipelines.comparison import compare_versions
 from pipelines.demo_data import make_demo_data
@@ -18,11 +18,9 @@ from pipelines.training import TrainingRequest, train_on_this_machine
 from spine.dataset import Case, Manifest, image_path
 from spine.errors import SpinelineError
 from spine.progress import followed
-from spine.recipe import load_recipe
+from spine.recipe import Recipe
 from spine.settings import settings
 
-_FIRST, _SECOND = "demo", "demo-longer"
-_POLICY = "demo"
 _OURS = "demonstration: "
 
 
@@ -38,20 +36,21 @@ class _Demonstration:
 
     root: Path
     repository: Path
+    policy: Policy
     view: ProgressView
 
     @property
     def registry(self) -> Registry:
         return Registry(self.root)
 
-    def version_of(self, recipe: str) -> int | None:
+    def version_of(self, recipe: Recipe) -> int | None:
         """Return the version that a recipe made, if it is registered."""
         for number, known in sorted(self.registry.state().versions.items()):
-            if known.life != "revoked" and self.registry.bundle(number).manifest.recipe_name == recipe:
+            if known.life != "revoked" and self.registry.bundle(number).manifest.recipe_name == recipe.name:
                 return number
         return None
 
-    def train(self, recipe: str, *, start_from: int = 0) -> int:
+    def train(self, recipe: Recipe, *, start_from: int = 0) -> int:
         """Train and register a version, unless it is there."""
         known = self.version_of(recipe)
         if known:
@@ -60,13 +59,13 @@ class _Demonstration:
             repository=str(self.repository),
             revision="HEAD",
             remote="",
-            recipe=load_recipe(recipe),
-            policy=load_policy(_POLICY),
+            recipe=recipe,
+            policy=self.policy,
             start_from=start_from,
         )
         outcome = train_on_this_machine(request, on_event=self.view.show)
         if outcome.version is None:
-            raise GateAgainstError(f"{recipe}: {outcome.verdict.summary}; report: {outcome.report}")
+            raise GateAgainstError(f"{recipe.name}: {outcome.verdict.summary}; report: {outcome.report}")
         return outcome.version.version
 
     def approve(self, version: int) -> None:
@@ -87,16 +86,20 @@ class _Demonstration:
         return last.kind == "roll back" and last.reason.startswith(_OURS)
 
 
-def run_demo() -> None:
-    """Run the demonstration from where it is to its end, then print the summary."""
+def run_demo(*, recipes: tuple[Recipe, Recipe], policy: Policy, scans: int) -> None:
+    """Run the demonstration from where it is to its end, then print the summary.
+
+    ``recipes`` make the first and the second version; the second begins from the first's checkpoints.
+    """
     root = settings().root_path
     root.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     with progress_view() as view, followed(view.show):
         _head("1", "data: phantom scans, checked, split by patient, versioned with DVC")
-        demonstration = _Demonstration(root=root, repository=make_demo_data(root), view=view)
-        _head("2", f"first version: recipe '{_FIRST}', two folds from random weights, on CPU")
-        first = demonstration.train(_FIRST)
+        repository = make_demo_data(root, scans=scans)
+        demonstration = _Demonstration(root=root, repository=repository, policy=policy, view=view)
+        _head("2", f"first version: recipe '{recipes[0].name}', folds from random weights")
+        first = demonstration.train(recipes[0])
         demonstration.approve(first)
         if demonstration.registry.state().serving is None:
             demonstration.promote(first, "first version")
@@ -105,8 +108,8 @@ def run_demo() -> None:
         state = demonstration.registry.state()
         await_version(server, state.serving or first)
         _segment(server, root)
-        _head("4", f"second version: recipe '{_SECOND}', begun from version {first}'s checkpoints")
-        second = demonstration.train(_SECOND, start_from=first)
+        _head("4", f"second version: recipe '{recipes[1].name}', begun from version {first}'s checkpoints")
+        second = demonstration.train(recipes[1], start_from=first)
         demonstration.approve(second)
         _head("5", "promotion, rollback and promotion again, while the server runs")
         _swap(demonstration, server, first, second)

@@ -20,7 +20,7 @@ _REMOTE = "../../dvc-remote"
 _PROJECT = Path(__file__).resolve().parents[1]
 
 
-def make_demo_data(root: Path) -> Path:
+def make_demo_data(root: Path, *, scans: int) -> Path:
     """Make, prepare, commit and push the demonstration data set; return its git repository.
 
     What is there already is left as it is; an interrupted call continues.
@@ -28,7 +28,7 @@ def make_demo_data(root: Path) -> Path:
     repository = root / "demo-data"
     raw = repository / "data" / "raw"
     if not (raw / "patients.csv").is_file():
-        write_raw_set(raw, scans=SCANS, seed=_SEED)
+        write_raw_set(raw, scans=scans, seed=_SEED)
     if not (repository / ".git").is_dir():
         _call(repository, "git", "init", "--quiet", "--initial-branch", "main")
     _write_definitions(repository)

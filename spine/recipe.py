@@ -18,8 +18,10 @@ Triple = tuple[Count, Count, Count]
 class Network(Value):
     """A plain U-Net in place of the planner's: stages halve every axis."""
 
-    features_per_stage: tuple[Count, ...] = Field(min_length=2, max_length=8)
-    convolutions_per_stage: Count = 2
+    features_per_stage: tuple[Count, ...] = Field(min_length=3, max_length=8)
+    """Three stages at the least: nnU-Net gives the last of its deep supervision outputs no weight, and needs two."""
+    convolutions_deepest: Count = 2
+    """Convolutions of the deepest stage, two in the others: cheap there, each adds much to the receptive field."""
 
 
 class PlanRecipe(Value):

@@ -34,7 +34,7 @@ class Record(Value):
         try:
             content = json.loads(text)
             sealed = content.pop("digest")
-        except (ValueError, KeyError, AttributeError) as error:
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise MalformedFileError(where, reason="not a sealed record", expected=cls.__name__) from error
         record = cls.parse(content, where=where)
         if record.digest != sealed:
@@ -46,7 +46,11 @@ class Record(Value):
         """Read a sealed record from its file."""
         if not path.is_file():
             raise MissingPathError(path, expected=f"the record of a {cls.__name__}")
-        return cls.from_text(path.read_text(encoding="utf-8"), where=path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise MalformedFileError(path, reason="not UTF-8 text", expected=cls.__name__) from error
+        return cls.from_text(text, where=path)
 
 
 class DatasetRevision(Record):

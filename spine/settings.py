@@ -5,8 +5,10 @@ import os
 from functools import cache
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from spine.errors import InvalidValueError
 
 
 class Settings(BaseSettings):
@@ -52,8 +54,15 @@ class Settings(BaseSettings):
 
 @cache
 def settings() -> Settings:
-    """Return the process's settings, read once."""
-    return Settings()
+    """Return the process's settings, read once; raises InvalidValueError naming the variable that is wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        variable = f"SPINELINE_{first['loc'][0]}".upper()
+        raise InvalidValueError(
+            variable, first["input"], expected=first["msg"].removeprefix("Input should be ")
+        ) from error
 
 
 def child_environment(**extra: str) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Frozen values that are read from YAML or JSON against a schema, with an error that a person can act on."""
 
+import json
 from importlib import resources
 from pathlib import Path
 from typing import Any, Self
@@ -33,9 +34,9 @@ class Value(BaseModel):
     def from_json(cls, text: str, *, where: Path | str) -> Self:
         """Parse JSON text; a fault names ``where`` it stands."""
         try:
-            content = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise MalformedFileError(where, reason=_yaml_fault(error), expected="JSON") from error
+            content = json.loads(text)
+        except ValueError as error:
+            raise MalformedFileError(where, reason=f"not JSON ({error})", expected="JSON") from error
         return cls.parse(content, where=where)
 
     @classmethod
@@ -44,10 +45,12 @@ class Value(BaseModel):
         if not path.is_file():
             raise MissingPathError(path, expected=f"a YAML file with a {_words(cls.__name__)}")
         try:
-            text = path.read_text(encoding="utf-8")
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise MalformedFileError(path, reason=f"can't be read ({error})", expected="UTF-8 YAML") from error
-        return cls.from_json(text, where=path)
+        except yaml.YAMLError as error:
+            raise MalformedFileError(path, reason=_yaml_fault(error), expected="YAML") from error
+        return cls.parse(content, where=path)
 
     @classmethod
     def named(cls, name: str, *, package: str) -> Self:

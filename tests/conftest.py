@@ -26,7 +26,7 @@ from spine.volume.nifti import Volume, write_volume
 
 CONFIGURATION = "3d_fullres"
 SPACING_MM = 6.0
-FEATURES = (4, 8)
+FEATURES = (4, 8, 8)
 PATCH = 16
 
 RECIPE = Recipe(
@@ -94,7 +94,7 @@ def plans() -> dict[str, Any]:
                         "features_per_stage": list(FEATURES),
                         "conv_op": "torch.nn.modules.conv.Conv3d",
                         "kernel_sizes": [[3, 3, 3]] * len(FEATURES),
-                        "strides": [[1, 1, 1], [2, 2, 2]],
+                        "strides": [[1, 1, 1], [2, 2, 2], [2, 2, 2]],
                         "n_conv_per_stage": [1] * len(FEATURES),
                         "n_conv_per_stage_decoder": [1] * (len(FEATURES) - 1),
                         "conv_bias": True,

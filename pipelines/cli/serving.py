@@ -78,6 +78,10 @@ def demo() -> None:
 
     What is done is found again, so that a second call takes seconds and an interrupted one continues.
     """
+    from model_registry.policy import load_policy
     from pipelines.demo import run_demo
+    from pipelines.demo_data import SCANS
+    from spine.recipe import load_recipe
 
-    run_demo()
+    recipes = (load_recipe("demo"), load_recipe("demo-longer"))
+    run_demo(recipes=recipes, policy=load_policy("demo"), scans=SCANS)

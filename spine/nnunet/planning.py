@@ -163,8 +163,8 @@ def _override_network(configuration: dict[str, Any], network: Network) -> None:
             "features_per_stage": list(network.features_per_stage),
             "kernel_sizes": [[3, 3, 3]] * stages,
             "strides": [[1, 1, 1]] + [[2, 2, 2]] * (stages - 1),
-            "n_conv_per_stage": [network.convolutions_per_stage] * stages,
-            "n_conv_per_stage_decoder": [network.convolutions_per_stage] * (stages - 1),
+            "n_conv_per_stage": [2] * (stages - 1) + [network.convolutions_deepest],
+            "n_conv_per_stage_decoder": [2] * (stages - 1),
         }
     )
 

@@ -13,6 +13,7 @@ import torch
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+from spine.errors import SpinelineError
 from spine.nnunet import checkpoints
 from spine.nnunet.planning import array_order
 from spine.recipe import AXES, TrainingRecipe
@@ -20,6 +21,13 @@ from spine.recipe import AXES, TrainingRecipe
 
 class TrainingStoppedError(Exception):
     """Training was asked to stop between two iterations; its last checkpoint is where it continues."""
+
+
+class TrainingDivergedError(SpinelineError):
+    """The loss is no number any more; no later epoch can mend that."""
+
+    def __init__(self, fold: int, *, epoch: int) -> None:
+        super().__init__(f"fold {fold}: training loss is NaN in epoch {epoch}; expected a number (lower learning rate?)")
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,8 @@ class SpineTrainer(nnUNetTrainer):  # type: ignore[misc]
     def on_epoch_end(self) -> None:
         """Report the epoch and write the checkpoint that is due; nnU-Net's pictures are left out."""
         self.logger.log("epoch_end_timestamps", time.time(), self.current_epoch)
+        if not np.isfinite(self.logger.get_value("train_losses", -1)):
+            raise TrainingDivergedError(self.fold, epoch=self.current_epoch + 1)
         started, ended = (self.logger.get_value(f"epoch_{edge}_timestamps", -1) for edge in ("start", "end"))
         self.on_epoch(
             EpochReport(

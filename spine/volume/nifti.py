@@ -1,6 +1,7 @@
 """NIfTI in and out: strict reading, canonical orientation, and atomic, reproducible gzip writing."""
 
 import gzip
+import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import Any
 import nibabel
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
+from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from spine.errors import GridMismatchError, LabelValueError, MissingPathError, UnreadableVolumeError
@@ -21,6 +22,11 @@ from spine.volume.grid import Grid
 GZIP_MAGIC = b"\x1f\x8b"
 SUFFIXES = (".nii.gz", ".nii")
 _CANONICAL = "RAS"
+_BLOCK_BYTES = 1 << 20
+_MOST_DEFLATED = 1032
+"""Deflate's largest ratio: a header that promises more voxels than this lies."""
+_DAMAGE = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, OverflowError, zlib.error)
+"""What nibabel raises for a file that is no whole volume; they have no common root."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +115,11 @@ def _read(path: Path) -> Volume:
     _require_honest_suffix(path)
     try:
         image = nibabel.load(path)
-        array = np.asanyarray(image.dataobj)
-    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
+        array = _unpacked(path, image) if path.name.endswith(".gz") else np.asanyarray(image.dataobj)
+    except _DAMAGE as error:
         raise UnreadableVolumeError(path, reason=f"can't be read ({_first_line(error)})") from error
+    if array.dtype.kind not in "iuf":
+        raise UnreadableVolumeError(path, reason=f"holds {array.dtype} voxels", expected="one real number a voxel")
     if array.ndim == 4 and array.shape[3] == 1:
         array = array[..., 0]
     if array.ndim != 3:
@@ -121,6 +129,18 @@ def _read(path: Path) -> Volume:
     if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine[:3, :3])) < 1e-9:
         raise UnreadableVolumeError(path, reason="has an affine that maps to no volume", expected="a finite affine")
     return Volume(array=array, grid=Grid.of(array.shape, image.affine))
+
+
+def _unpacked(path: Path, image: Any) -> NDArray[Any]:
+    """Read a compressed volume to the end of its stream: nibabel stops at the last voxel, before the checksum."""
+    promised = math.prod(image.shape) * image.get_data_dtype().itemsize
+    if promised > _MOST_DEFLATED * path.stat().st_size:
+        raise ValueError(f"its header promises {promised} bytes of voxels, more than the file can hold")
+    with gzip.open(path) as stream:
+        array = np.asanyarray(type(image).from_stream(stream).dataobj)
+        while stream.read(_BLOCK_BYTES):
+            pass
+    return array
 
 
 def _require_honest_suffix(path: Path) -> None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ from spine.errors import StepFailedError
 
 
 def test_a_failing_step_is_named_with_its_message(tmp_path):
-    arguments = {"root": str(tmp_path), "version": 7, "reason": "it's a \"test\""}
+    arguments = {"root": str(tmp_path), "version": 7, "reason": 'it\'s a "test"'}
     with pytest.raises(StepFailedError, match=r"promote_model.*unknown version '7'") as refused:
         run_local(pipeline="promote-approved", arguments=arguments, root=tmp_path, on_event=lambda _: None)
     assert refused.value.step == "promote_model"
@@ -37,7 +38,8 @@ from pathlib import Path
 from pipelines import local, promote_approved
 from pipelines.local import run_local
 root = Path(sys.argv[1])
-run_local(pipeline="train-candidate", root=root, on_event=lambda event: print(event.task, flush=True), fold_groups=[[0]],
+run_local(
+    pipeline="train-candidate", root=root, on_event=lambda event: print(event.task, flush=True), fold_groups=[[0]],
     arguments=dict(root=str(root), repository=sys.argv[2], revision="HEAD", remote="", recipe="demo", policy="demo",
                    start_from=0))
 """
@@ -60,7 +62,7 @@ def test_every_child_ends_when_the_run_is_stopped(tmp_path, number, hanging_repo
 
 @pytest.fixture
 def hanging_repository(tmp_path):
-    """A FIFO as the repository's DVC lock would block; a git that sleeps is simpler: a named pipe as HEAD."""
+    """A repository whose HEAD is a named pipe: git waits for a writer that never comes, and so does the step."""
     repository = tmp_path / "repository"
     subprocess.run(["git", "init", "--quiet", str(repository)], check=True)
     head = repository / ".git" / "HEAD"
@@ -72,11 +74,10 @@ def hanging_repository(tmp_path):
 def _processes(root, word):
     """Return the command lines of living processes that name ``root``, zombies left out."""
     found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and int(entry) != os.getpid():
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
             try:
-                with open(f"/proc/{entry}/cmdline", "rb") as stream:
-                    command = stream.read().replace(b"\0", b" ").decode(errors="replace")
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             except OSError:
                 continue
             if str(root) in command and word in command:

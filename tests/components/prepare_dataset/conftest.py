@@ -17,7 +17,7 @@ from spine.dataset import Finding
 from spine.phantom import make_scan
 from spine.volume.nifti import write_volume
 
-CLEAN = {"case_a": 0, "case_b": 1, "case_c": 6}
+CLEAN = {"case_a": 0, "case_b": 9, "case_c": 15}
 """Patients of the phantom whose L1-L4 at 6 mm give no finding."""
 
 

@@ -1,0 +1,231 @@
+"""The whole step on small raw sets: no leakage, the same bytes every time, whole or not at all."""
+
+import gzip
+import hashlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from components.prepare_dataset.program import Choices, main, prepare_dataset
+from spine.dataset import Manifest, image_path, labels_path
+from spine.errors import InvalidValueError
+from spine.storage import digest_file
+from spine.volume.nifti import read_image, read_labels
+
+CHOICES = Choices(seed=1, test_share=0.3)
+
+
+def hashes(folder):
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def prepared(many, tmp_path):
+    """The sixteen scans, prepared: (folder, manifest)."""
+    return tmp_path / "prepared", prepare_dataset(raw=many, output=tmp_path / "prepared", choices=CHOICES)
+
+
+def test_no_patient_is_in_two_splits_or_two_folds(prepared):
+    _, manifest = prepared
+    places = {}
+    for case in manifest.cases:
+        places.setdefault(case.patient, set()).add((case.split, case.fold))
+    assert len(manifest.cases) == 16 and len(places) == 8
+    assert all(len(place) == 1 for place in places.values())
+    assert {case.split for case in manifest.cases} == {"train", "test"}
+
+
+def test_folds_cover_every_training_case_once_and_hold_no_test_case(prepared):
+    folder, manifest = prepared
+    training = {case.case for case in manifest.members(split="train")}
+    splits = json.loads((folder / "splits_final.json").read_text())
+    assert len(splits) == 5
+    assert Counter(case for split in splits for case in split["val"]) == Counter(training)
+    for fold, split in enumerate(splits):
+        assert set(split["train"]) == training - set(split["val"])
+        assert set(split["val"]) == {case.case for case in manifest.members(split="train", fold=fold)}
+
+
+def test_the_manifest_and_dataset_json_describe_what_was_written(prepared):
+    folder, manifest = prepared
+    assert Manifest.of(folder) == manifest
+    for case in manifest.cases:
+        image, labels = image_path(folder, case), labels_path(folder, case)
+        assert (digest_file(image), digest_file(labels)) == (case.image_sha256, case.labels_sha256)
+        assert read_image(image).grid.shape == read_labels(labels).grid.shape == case.shape
+    described = json.loads((folder / "dataset.json").read_text())
+    assert described["numTraining"] == len(manifest.members(split="train"))
+    assert described["labels"]["S1"] == 25 and len(described["labels"]) == 26
+
+
+def test_preparing_twice_gives_identical_files(prepared, many, tmp_path):
+    folder, _ = prepared
+    prepare_dataset(raw=many, output=tmp_path / "again", choices=CHOICES)
+    assert hashes(folder) == hashes(tmp_path / "again")
+
+
+def test_adding_cases_never_moves_an_old_one_between_train_and_test(prepared, many, tmp_path):
+    _, after = prepared
+    for number in (0, 1, 6, 7, 12):
+        for kind in ("volumes", "segmentations"):
+            (many / kind / f"case_{number:02d}.nii.gz").unlink()
+    before = prepare_dataset(raw=many, output=tmp_path / "fewer", choices=CHOICES)
+    split = {case.case: case.split for case in after.cases}
+    assert len(before.cases) == 11
+    assert {case.case: case.split for case in before.cases}.items() <= split.items()
+
+
+def test_another_orientation_gives_the_volumes_of_the_original(prepared, many, tmp_path):
+    import nibabel
+
+    folder, _ = prepared
+    for kind in ("volumes", "segmentations"):
+        path = many / kind / "case_03.nii.gz"
+        image = nibabel.load(path)
+        codes = [nibabel.orientations.axcodes2ornt(name) for name in ("RAS", "PIR")]
+        turned = image.as_reoriented(nibabel.orientations.ornt_transform(*codes))
+        nibabel.save(nibabel.Nifti1Image(np.asarray(turned.dataobj), turned.affine), path)
+    manifest = prepare_dataset(raw=many, output=tmp_path / "turned", choices=CHOICES)
+    assert [(finding.check, finding.case) for finding in manifest.findings if finding.check == "orientation"] == [
+        ("orientation", "case_03")
+    ]
+    (case,) = (each for each in manifest.cases if each.case == "case_03")
+    for place in (image_path, labels_path):
+        ours, theirs = read_image(place(tmp_path / "turned", case)), read_image(place(folder, case))
+        assert np.array_equal(ours.array, theirs.array)
+        assert ours.grid.difference(theirs.grid) is None
+
+
+@pytest.mark.parametrize("reoriented", [False, True], ids=["same bytes", "stored in another orientation"])
+def test_the_same_voxels_under_two_ids_are_accepted_once(many, tmp_path, reoriented):
+    import nibabel
+
+    for kind in ("volumes", "segmentations"):
+        source, copy = many / kind / "case_02.nii.gz", many / kind / "case_99.nii.gz"
+        shutil.copy(source, copy)
+        if reoriented:
+            image = nibabel.load(source)
+            flip = image.as_reoriented(np.array([[0, -1], [1, 1], [2, 1]]))
+            nibabel.save(nibabel.Nifti1Image(np.asarray(flip.dataobj), flip.affine), copy)
+    manifest = prepare_dataset(raw=many, output=tmp_path / "prepared", choices=CHOICES)
+    found = [finding for finding in manifest.findings if finding.check == "duplicate"]
+    assert [(each.case, each.severity, each.message) for each in found] == [
+        ("case_99", "reject", "same voxels as case_02")
+    ]
+    assert manifest.quarantined == ("case_99",)
+
+
+def test_a_rejected_case_is_quarantined_and_its_files_are_not_written(many, tmp_path):
+    (many / "segmentations" / "case_05.nii.gz").unlink()
+    manifest = prepare_dataset(raw=many, output=tmp_path / "prepared", choices=CHOICES)
+    assert manifest.quarantined == ("case_05",)
+    assert not [name for name in hashes(tmp_path / "prepared") if "case_05" in name]
+    assert len(manifest.cases) == 15
+
+
+def test_too_many_rejects_stop_with_one_line_that_names_the_first(many, tmp_path, capsys):
+    for number in range(9):
+        (many / "volumes" / f"case_{number:02d}.nii.gz").write_bytes(b"")
+    assert main(["--raw", str(many), "--output", str(tmp_path / "prepared")]) == 2
+    streams = capsys.readouterr()
+    told = [line for line in streams.err.splitlines() if not line.startswith("prepare_dataset: check and convert")]
+    assert len(told) == 1 and told[0].startswith("error: share of refused cases")
+    assert "0.562" in told[0] and "at most 0.5" in told[0] and "case_00" in told[0] and "zero bytes" in told[0]
+    assert streams.out == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["many"]
+
+
+def test_half_of_the_cases_may_be_rejected(many, tmp_path):
+    for number in range(8):
+        (many / "volumes" / f"case_{number:02d}.nii.gz").write_bytes(b"")
+    assert len(prepare_dataset(raw=many, output=tmp_path / "prepared", choices=CHOICES).quarantined) == 8
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.1, 1.5, float("nan")])
+def test_a_test_share_that_is_no_share_is_refused(many, tmp_path, share):
+    with pytest.raises(InvalidValueError, match=r"test share is .*expected a number between 0 and 1"):
+        prepare_dataset(raw=many, output=tmp_path / "prepared", choices=Choices(test_share=share))
+
+
+def test_a_split_without_test_cases_is_refused(raw, tmp_path):
+    with pytest.raises(InvalidValueError, match=r"number of test cases.*is 0; expected at least one"):
+        prepare_dataset(raw=raw, output=tmp_path / "prepared", choices=Choices(seed=1, test_share=0.0001))
+    assert not (tmp_path / "prepared").exists()
+
+
+BAD_RAW = {
+    "missing": (lambda raw: shutil.rmtree(raw), "not found"),
+    "a file": (lambda raw: (shutil.rmtree(raw), raw.write_text("x")), "not found"),
+    "without segmentations": (lambda raw: shutil.rmtree(raw / "segmentations"), "segmentations"),
+    "bad patients.csv": (lambda raw: (raw / "patients.csv").write_text("id,person\n1,2\n"), "id,person"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "words"), BAD_RAW.values(), ids=BAD_RAW)
+def test_a_raw_folder_that_can_t_be_used_is_one_line_and_exit_2(raw, tmp_path, capsys, spoil, words):
+    spoil(raw)
+    assert main(["--raw", str(raw), "--output", str(tmp_path / "prepared")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and words in line and "expected" in line
+    assert not (tmp_path / "prepared").exists()
+
+
+@pytest.mark.skipif("__import__('os').geteuid() == 0", reason="root reads everything")
+def test_a_raw_folder_without_permission_is_one_line_and_exit_2(raw, tmp_path, capsys):
+    (raw / "volumes").chmod(0)
+    assert main(["--raw", str(raw), "--output", str(tmp_path / "prepared")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "volumes" in line and "permission denied" in line
+
+
+def test_an_earlier_prepared_set_is_replaced_as_a_whole(prepared, many):
+    folder, _ = prepared
+    (folder / "imagesTr" / "stray.nii.gz").write_bytes(b"x")
+    expected = {name: found for name, found in hashes(folder).items() if "stray" not in name}
+    prepare_dataset(raw=many, output=folder, choices=CHOICES)
+    assert hashes(folder) == expected
+
+
+@pytest.mark.parametrize("where", ["the raw folder", "its parent", "a folder of other things", "a file"])
+def test_an_output_that_would_delete_other_things_is_refused(raw, tmp_path, where):
+    other, file = tmp_path / "home", tmp_path / "file"
+    other.mkdir()
+    (other / "thesis.txt").write_text("years of work")
+    file.write_text("x")
+    places = {"the raw folder": raw, "its parent": tmp_path, "a folder of other things": other, "a file": file}
+    before = hashes(tmp_path)
+    with pytest.raises(InvalidValueError, match="output"):
+        prepare_dataset(raw=raw, output=places[where], choices=CHOICES)
+    assert hashes(tmp_path) == before
+
+
+def test_a_kill_in_mid_work_leaves_no_output_and_a_second_run_equals_an_uninterrupted_one(prepared, many, tmp_path):
+    whole, _ = prepared
+    output = tmp_path / "killed" / "prepared"
+    command = [sys.executable, "-m", "components.prepare_dataset", "--raw", str(many), "--output", str(output)]
+    arguments = [*command, "--seed", "1", "--test-share", "0.3"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert "check and convert" in process.stderr.readline()
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert not output.exists()
+    again = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert again.stdout.splitlines()[-1].endswith("0 quarantined")
+    assert hashes(output) == hashes(whole)
+
+
+def test_files_are_compressed_without_a_time_stamp(prepared):
+    folder, manifest = prepared
+    content = image_path(folder, manifest.cases[0]).read_bytes()
+    assert content[4:8] == bytes(4)
+    assert len(gzip.decompress(content)) > 352

@@ -1,0 +1,120 @@
+"""Every command in the README is run here, in its order, with the tiny recipe in place of a large one."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from spine.phantom import write_raw_set
+
+pytestmark = pytest.mark.slow
+PROJECT = Path(__file__).resolve().parents[2]
+RUN_BY_CI = {"make demo", "make test", "source .venv/bin/activate"}
+
+
+def commands():
+    """The commands of all sh blocks, comments dropped and continued lines joined."""
+    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```sh\n(.*?)```", text, flags=re.S)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    found = [re.sub(r"\s{2,}#.*$", "", line).strip() for line in lines]
+    return [re.sub(r"\s+", " ", line) for line in found if line and line not in RUN_BY_CI]
+
+
+@pytest.fixture(scope="module")
+def project(workstation, demonstrated):
+    """A clone-like folder of the workstation: the data side of the project, raw scans, masks, a scan to segment."""
+    folder = workstation.folder / "state" / "own-scans"
+    folder.mkdir()
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(PROJECT / name, folder / name)
+    shutil.copytree(PROJECT / ".dvc", folder / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp"))
+    write_raw_set(folder / "data" / "raw", scans=14, seed=4)
+    (folder / ".gitignore").write_text("/data/\n/.spineline/\n")
+    for arguments in (["init", "-q"], ["config", "user.name", "t"], ["config", "user.email", "t@localhost"]):
+        subprocess.run(["git", *arguments], cwd=folder, check=True)
+    subprocess.run(["git", "add", "-A"], cwd=folder, check=True)
+    shutil.copy(folder / "data/raw/volumes/case_0001.nii.gz", folder / "scan.nii.gz")
+    for name in ("labels", "masks"):
+        shutil.copytree(folder / "data/raw/segmentations", folder / name)
+    return folder
+
+
+def adapted(command, workstation):
+    """Put the tiny recipe, the lenient policy and this test's port in place of the README's."""
+    replaced = {
+        "--recipe spine --policy research": f"--recipe {workstation.folder}/own.yaml "
+        f"--policy {workstation.folder}/lenient.yaml",
+        "8642": workstation.environment["SPINELINE_PORT"],
+        "my-cluster.yaml": "kubernetes",
+        "https://kubeflow.example.org/pipeline": "http://127.0.0.1:9",
+        "approve 1 ": "approve 3 ",
+        "promote 1 ": "promote 3 ",
+    }
+    for old, new in replaced.items():
+        command = command.replace(old, new)
+    return command
+
+
+EXPECTED_STATUS = {
+    "spineline run --on kubernetes": 2,  # no cluster listens here: one line that says so
+    "spineline gate": 1,  # a handful of scans decide nothing under a real policy
+}
+
+
+def test_every_command_of_the_readme_does_what_it_says(workstation, project):
+    (workstation.folder / "own.yaml").write_text(
+        (workstation.folder / "first.yaml").read_text().replace("first", "own")
+    )
+    ran = []
+    for command in commands():
+        if command == "spineline ui":
+            _ui_opens(workstation, project)
+            continue
+        done = subprocess.run(
+            ["bash", "-c", adapted(command, workstation)],
+            cwd=project,
+            env=workstation.environment,
+            capture_output=True,
+            text=True,
+            timeout=400,
+        )
+        expected = next((status for start, status in EXPECTED_STATUS.items() if command.startswith(start)), 0)
+        assert done.returncode == expected, f"{command}\n{done.stdout[-1500:]}\n{done.stderr[-1500:]}"
+        ran.append(shlex.split(command)[0])
+    assert ran.count("spineline") >= 12
+    assert (project / "mask.nii.gz").stat().st_size > 0
+    (workstation.folder / "own.yaml").unlink()
+
+
+def _ui_opens(workstation, project):
+    with_port = ["spineline", "ui", "--port", "0"]
+    port = _free_port()
+    with_port[-1] = str(port)
+    ui = subprocess.Popen(with_port, cwd=project, env=workstation.environment, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
+                    assert answer.status == 200
+                    return
+            except OSError:
+                time.sleep(0.5)
+        pytest.fail("MLflow's pages did not open")
+    finally:
+        subprocess.run(["pkill", "-TERM", "-s", str(ui.pid)], check=False)
+        ui.wait(timeout=30)
+
+
+def _free_port():
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]

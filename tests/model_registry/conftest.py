@@ -1,0 +1,138 @@
+"""Evidence made of numbers, bundles made of a few bytes, and registries that hold them."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from model_registry.bundle import MANIFEST_FILE, Bundle, BundleManifest, list_files
+from model_registry.gate import judge
+from model_registry.lifecycle import Registry
+from model_registry.policy import AgainstChampion, Floors, Policy
+from spine.metrics.scores import Evaluation, LabelScore, ScanScores
+from spine.metrics.summary import summarize
+from spine.storage import digest_file, write_json, write_text
+
+LUMBAR = (20, 21, 22, 23, 24)
+Evaluate = Callable[..., Evaluation]
+MakePolicy = Callable[..., Policy]
+WriteEvidence = Callable[..., Bundle]
+
+
+def _scan(case: str, dice: float, labels: Sequence[int], *, missing: bool, shift: int) -> ScanScores:
+    scores = tuple(
+        LabelScore(
+            label=label, reference_voxels=1000, predicted_voxels=1000, common_voxels=round(1000 * dice), dice=dice,
+            at_border=False, identified=dice > 0.5, localisation_mm=1.0 if dice > 0.5 else None,
+        )
+        for label in labels
+    )  # fmt: skip
+    return ScanScores(
+        case=case, patient=None, labels=scores, mean_dice=dice if labels else None, bone_dice=dice if labels else None,
+        all_correct=dice > 0.5 if labels else None, level_shift=shift if labels and not missing else None,
+        false_positive_labels=0, false_positive_mm3=0.0, missing=missing,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def evaluate() -> Evaluate:
+    """A function of a Dice a scan that gives the evaluation; labels by number of scan where they differ."""
+
+    def build(
+        dices: Sequence[float],
+        *,
+        labels: Sequence[int] = LUMBAR,
+        of: dict[int, Sequence[int]] | None = None,
+        missing: Sequence[int] = (),
+        shifted: Sequence[int] = (),
+        name: str = "model",
+        prefix: str = "case",
+    ) -> Evaluation:
+        scans = tuple(
+            _scan(
+                f"{prefix}_{number:04d}", dice, (of or {}).get(number, labels),
+                missing=number in missing, shift=int(number in shifted),
+            )
+            for number, dice in enumerate(dices)
+        )  # fmt: skip
+        return Evaluation(name=name, scans=scans, summary=summarize(scans))
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def make_policy() -> MakePolicy:
+    """A function of fields that gives a policy: Dice 0.7 on four scans, and a champion's rule of its own fields."""
+
+    def build(*, floors: Floors | None = None, against: dict[str, object] | None = None, **fields: object) -> Policy:
+        champion = AgainstChampion.model_validate({"resamples": 1000, "minimum_region_scans": 4, **(against or {})})
+        content = {"name": "strict", "about": "For tests.", "minimum_scans": 4, "separate_approver": False, **fields}
+        return Policy(floors=floors or Floors(dice_scan_mean=0.7), champion=champion, **content)  # type: ignore[arg-type]
+
+    return build
+
+
+@pytest.fixture
+def write_evidence(evaluate: Evaluate, make_policy: MakePolicy) -> WriteEvidence:
+    """A function of a folder that writes a bundle of real evidence and a few bytes of weights there."""
+
+    def write(
+        folder: Path,
+        *,
+        dice: float = 0.9,
+        champion: Evaluation | None = None,
+        policy: Policy | None = None,
+        weights: str = "weights",
+    ) -> Bundle:
+        weights_file = folder / "model" / "fold_0" / "checkpoint_final.pth"
+        write_text(weights_file, weights)
+        evaluation, rule = evaluate([dice] * 6), policy or make_policy()
+        verdict = judge(candidate=evaluation, champion=champion, policy=rule)
+        write_json(folder / "evaluation.json", evaluation.model_dump(mode="json"))
+        write_json(folder / "policy.json", rule.model_dump(mode="json"))
+        if champion:
+            write_json(folder / "champion.json", champion.model_dump(mode="json"))
+        verdict.write(folder / "verdict.json")
+        manifest = BundleManifest(
+            files=list_files(folder), folds={0: digest_file(weights_file)}, configuration="3d_fullres",
+            recipe_name="tiny", plan="sha256:p", evaluation=evaluation.digest, verdict=verdict.digest,
+            git_revision="0" * 40, dvc_hash="0" * 32,
+        )  # fmt: skip
+        write_json(folder / MANIFEST_FILE, manifest.model_dump(mode="json"))
+        return Bundle(folder)
+
+    return write
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    """An empty registry."""
+    return Registry(tmp_path / "root")
+
+
+@pytest.fixture
+def register(registry: Registry, write_evidence: WriteEvidence) -> Callable[..., Bundle]:
+    """A function of a version that registers a new bundle of that number in ``registry``."""
+
+    def add(version: int, *, policy: Policy | None = None, actor: str = "ann") -> Bundle:
+        folder = registry.root / "models" / str(version) / "bundle"
+        shutil.rmtree(folder, ignore_errors=True)
+        bundle = write_evidence(folder, policy=policy, weights=f"weights of {version}")
+        registry.register(version=version, bundle=bundle, actor=actor, reason="its verdict passes")
+        return bundle
+
+    return add
+
+
+@pytest.fixture
+def approved(registry: Registry, register: Callable[..., Bundle]) -> Callable[..., Registry]:
+    """A function of versions that registers and approves each in ``registry``."""
+
+    def add(*versions: int) -> Registry:
+        for version in versions:
+            register(version)
+            registry.approve(version, actor="ben", reason="looked at the report")
+        return registry
+
+    return add

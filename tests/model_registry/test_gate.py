@@ -1,0 +1,259 @@
+"""The gate: floors, evidence and the model in use, each with what passes, what fails and what can't be told."""
+
+import json
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from model_registry.errors import EvidenceError
+from model_registry.gate import judge
+from model_registry.policy import Floors, Policy, load_policy
+from model_registry.verdict import Rule, Verdict
+from spine.errors import SpinelineError
+from spine.metrics.scores import Evaluation
+
+Evaluate = Callable[..., Evaluation]
+MakePolicy = Callable[..., Policy]
+DICES = [0.80 + 0.01 * number for number in range(12)]
+
+
+def rule(verdict: Verdict, name: str) -> Rule:
+    return next(rule for rule in verdict.rules if rule.name.startswith(name))
+
+
+def noise(spread: float, count: int = 12) -> list[float]:
+    """Dice around 0.85 with the given spread, of mean exactly 0.85."""
+    values = np.random.default_rng(2).normal(0, spread, count)
+    return [float(value) for value in 0.85 + values - values.mean()]
+
+
+def names(verdict: Verdict) -> set[str]:
+    return {rule.name for rule in verdict.rules}
+
+
+@pytest.mark.parametrize("name", ["demo", "research"])
+def test_a_shipped_policy_passes_what_reaches_all_its_floors(evaluate: Evaluate, name: str) -> None:
+    good = evaluate([0.95] * 30, labels=range(1, 26))
+    verdict = judge(candidate=good, champion=None, policy=load_policy(name))
+    assert verdict.outcome == "pass", verdict.summary
+    assert (verdict.policy_name, verdict.champion, verdict.scans) == (name, None, 30)
+
+
+@pytest.mark.parametrize(
+    ("floors", "dices", "fields", "failing"),
+    [
+        (Floors(dice_scan_mean=0.8), [0.8] * 6, {}, None),
+        (Floors(dice_scan_mean=0.8), [0.79] * 6, {}, "mean Dice (GT-present, scan mean)"),
+        (Floors(dice_scan_mean=0, id_rate=0.9), [0.8] * 6, {}, None),
+        (Floors(dice_scan_mean=0, id_rate=0.9), [0.8] * 4 + [0.3] * 2, {}, "identification rate"),
+        (Floors(dice_scan_mean=0, all_correct_rate=0.9), [0.8] * 5 + [0.3], {}, "scans with all levels right"),
+        (Floors(dice_scan_mean=0, wrong_level_rate_at_most=0.2), [0.8] * 6, {"shifted": [1]}, None),
+        (Floors(dice_scan_mean=0, wrong_level_rate_at_most=0.2), [0.8] * 6, {"shifted": [1, 4]},
+         "scans named at a wrong level"),
+        (Floors(dice_scan_mean=0, region_dice={"L1-L5": 0.9}), [0.8] * 6, {}, "mean Dice of L1-L5"),
+        (Floors(dice_scan_mean=0, region_dice={"L1-L5": 0.8}), [0.8] * 6, {}, None),
+        (Floors(dice_scan_mean=0, region_dice={"C1-C4": 0.9}), [0.8] * 6, {}, None),
+    ],
+)  # fmt: skip
+def test_a_floor_is_reached_or_fails_by_its_name(
+    evaluate: Evaluate, make_policy: MakePolicy, floors: Floors, dices: list[float], fields: dict[str, object],
+    failing: str | None,
+) -> None:  # fmt: skip
+    verdict = judge(candidate=evaluate(dices, **fields), champion=None, policy=make_policy(floors=floors))
+    assert [rule.name for rule in verdict.rules if not rule.passed] == ([failing] if failing else [])
+    assert verdict.outcome == ("fail" if failing else "pass")
+    assert verdict.summary.startswith(f"fail: {failing} is 0." if failing else "pass: all")
+
+
+def test_the_scans_named_at_a_wrong_level_and_the_worst_ones_are_listed(
+    evaluate: Evaluate, make_policy: MakePolicy
+) -> None:
+    candidate = evaluate([0.9, 0.2, 0.8, 0.1, 0.85, 0.86, 0.87], shifted=[3])
+    floors = Floors(dice_scan_mean=0.9, wrong_level_rate_at_most=0)
+    verdict = judge(candidate=candidate, champion=None, policy=make_policy(floors=floors))
+    worst = rule(verdict, "mean Dice").worst_cases
+    assert worst == ("case_0003", "case_0001", "case_0002", "case_0004", "case_0005")
+    assert rule(verdict, "scans named at").worst_cases == ("case_0003",)
+
+
+def test_too_few_scans_are_inconclusive(evaluate: Evaluate, make_policy: MakePolicy) -> None:
+    verdict = judge(candidate=evaluate([0.9] * 5), champion=None, policy=make_policy(minimum_scans=6))
+    assert verdict.outcome == "inconclusive"
+    assert verdict.summary.startswith("inconclusive: scans with labels is 5, expected at least 6")
+
+
+def test_scans_without_labels_do_not_count_as_evidence(evaluate: Evaluate, make_policy: MakePolicy) -> None:
+    empty = {number: () for number in range(3, 9)}
+    verdict = judge(candidate=evaluate([0.9] * 9, of=empty), champion=None, policy=make_policy(minimum_scans=4))
+    assert (verdict.outcome, verdict.scans) == ("inconclusive", 3)
+
+
+def test_no_scan_at_all_is_inconclusive(evaluate: Evaluate, make_policy: MakePolicy) -> None:
+    verdict = judge(candidate=evaluate([]), champion=None, policy=make_policy())
+    assert verdict.outcome == "inconclusive"
+    assert "no scan with labels" in verdict.summary
+
+
+def test_a_floor_that_fails_outweighs_evidence_that_is_missing(evaluate: Evaluate, make_policy: MakePolicy) -> None:
+    verdict = judge(candidate=evaluate([0.1] * 5), champion=None, policy=make_policy(minimum_scans=6))
+    assert verdict.outcome == "fail"
+
+
+def test_a_missing_prediction_fails_and_is_named(evaluate: Evaluate, make_policy: MakePolicy) -> None:
+    candidate = evaluate([0.9] * 9 + [0.0], missing=[9])
+    verdict = judge(candidate=candidate, champion=None, policy=make_policy())
+    assert verdict.outcome == "fail"
+    assert rule(verdict, "missing predictions").worst_cases == ("case_0009",)
+
+
+def test_a_required_region_that_no_scan_shows_is_inconclusive_and_named(
+    evaluate: Evaluate, make_policy: MakePolicy
+) -> None:
+    verdict = judge(
+        candidate=evaluate([0.9] * 6), champion=None, policy=make_policy(required_regions=("L1-L5", "S1"))
+    )
+    assert verdict.outcome == "inconclusive"
+    assert rule(verdict, "scans that show L1-L5").passed
+    assert "scans that show S1 is 0, expected at least 1" in verdict.summary
+    assert verdict.regions_without_cases == ("C1-C4", "C5-C7", "T1-T4", "T5-T9", "T10-T12", "S1")
+
+
+@pytest.mark.parametrize(
+    ("difference", "against", "outcome"),
+    [
+        (0.0, {}, "pass"),
+        (-0.005, {}, "pass"),
+        (-0.05, {}, "fail"),
+        (0.05, {}, "pass"),
+        (0.0, {"rule": "superior"}, "fail"),
+        (0.02, {"rule": "superior"}, "pass"),
+        (-0.05, {"margin_overall": 0.06, "margin_region": 0.06}, "pass"),
+        (-0.02, {"margin_overall": 0.03, "margin_region": 0.01}, "fail"),
+    ],
+)
+def test_a_candidate_that_differs_everywhere_alike_is_decided_by_the_margin(
+    evaluate: Evaluate, make_policy: MakePolicy, difference: float, against: dict[str, object], outcome: str
+) -> None:
+    champion = evaluate(DICES, name="old")
+    candidate = evaluate([dice + difference for dice in DICES], name="new")
+    verdict = judge(candidate=candidate, champion=champion, policy=make_policy(against=against))
+    assert verdict.outcome == outcome, verdict.summary
+    assert verdict.champion == champion.digest
+    assert rule(verdict, "mean Dice against the model in use").value == pytest.approx(difference)
+
+
+def test_an_identical_evaluation_is_non_inferior(evaluate: Evaluate) -> None:
+    same = evaluate(DICES, labels=range(15, 26))
+    verdict = judge(candidate=same, champion=same, policy=load_policy("demo"))
+    assert verdict.outcome == "pass"
+    assert {"Dice of L1-L5 against the model in use", "Dice of S1 against the model in use"} <= names(verdict)
+
+
+def test_a_noisy_comparison_is_inconclusive_and_says_what_it_could_have_seen(
+    evaluate: Evaluate, make_policy: MakePolicy
+) -> None:
+    policy = make_policy(floors=Floors(dice_scan_mean=0.5))
+    verdict = judge(candidate=evaluate(noise(0.1)), champion=evaluate([0.85] * 12), policy=policy)
+    assert verdict.outcome == "inconclusive"
+    overall = rule(verdict, "mean Dice against the model in use")
+    assert overall.passed is None
+    assert overall.difference
+    assert overall.difference.scans == 12
+    assert overall.difference.detectable
+    assert f"smallest difference this test can see is {overall.difference.detectable:.3f}" in verdict.summary
+    assert overall.worst_cases[0] == f"case_{int(np.argmin(noise(0.1))):04d}"
+
+
+def test_more_scans_of_the_same_noise_decide(evaluate: Evaluate, make_policy: MakePolicy) -> None:
+    policy = make_policy(floors=Floors(dice_scan_mean=0.5))
+    verdict = judge(candidate=evaluate(noise(0.02, 400)), champion=evaluate([0.85] * 400), policy=policy)
+    assert verdict.outcome == "pass", verdict.summary
+
+
+def test_a_region_that_is_worse_fails_though_the_mean_is_not(evaluate: Evaluate, make_policy: MakePolicy) -> None:
+    """Five scans show S1 only, and are worse; fifteen others are better."""
+    sacral: dict[int, tuple[int, ...]] = dict.fromkeys(range(5), (25,))
+    champion = evaluate([0.85] * 20, of=sacral)
+    candidate = evaluate([0.80] * 5 + [0.93] * 15, of=sacral)
+    verdict = judge(candidate=candidate, champion=champion, policy=make_policy())
+    assert rule(verdict, "mean Dice against").passed
+    assert rule(verdict, "Dice of L1-L5 against").passed
+    assert rule(verdict, "Dice of S1 against").passed is False
+    assert verdict.outcome == "fail"
+
+
+@pytest.mark.parametrize(("shown", "compared"), [(0, False), (1, False), (3, False), (4, True)])
+def test_a_region_that_few_scans_show_is_named_and_not_compared(
+    evaluate: Evaluate, make_policy: MakePolicy, shown: int, compared: bool
+) -> None:
+    sacral: dict[int, tuple[int, ...]] = dict.fromkeys(range(shown), (24, 25))
+    same = evaluate(DICES, of=sacral)
+    verdict = judge(candidate=same, champion=same, policy=make_policy(against={"minimum_region_scans": 4}))
+    assert ("Dice of S1 against the model in use" in names(verdict)) is compared
+    assert verdict.regions_not_compared == (("S1",) if 0 < shown < 4 else ())
+    assert ("S1" in verdict.regions_without_cases) is (shown == 0)
+    assert verdict.outcome == "pass"
+
+
+@pytest.mark.parametrize(
+    ("champion", "odd"), [({"dices": DICES[:-1]}, "1 in one only, first case_0011"),
+                          ({"dices": DICES, "prefix": "scan"}, "24 in one only, first case_0000"),
+                          ({"dices": DICES, "of": {4: ()}}, "1 in one only, first case_0004")]
+)  # fmt: skip
+def test_evaluations_of_different_scans_are_not_compared(
+    evaluate: Evaluate, make_policy: MakePolicy, champion: dict[str, object], odd: str
+) -> None:
+    with pytest.raises(EvidenceError, match=odd):
+        judge(candidate=evaluate(DICES), champion=evaluate(**champion), policy=make_policy())
+
+
+def test_the_same_inputs_give_the_same_bytes(evaluate: Evaluate, make_policy: MakePolicy) -> None:
+    def text() -> str:
+        candidate = evaluate(noise(0.05), labels=range(15, 26))
+        return judge(candidate=candidate, champion=evaluate(DICES, labels=range(15, 26)), policy=make_policy()).text()
+
+    first = text()
+    np.random.seed(1)
+    assert text() == first
+
+
+@pytest.mark.parametrize("dices", [[], [0.5], DICES])
+def test_a_verdict_is_strict_json_and_reads_as_it_was(
+    evaluate: Evaluate, make_policy: MakePolicy, dices: list[float]
+) -> None:
+    verdict = judge(candidate=evaluate(dices), champion=evaluate(dices), policy=make_policy())
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    json.loads(verdict.text(), parse_constant=refuse)
+    assert Verdict.from_text(verdict.text(), where="verdict") == verdict
+
+
+def test_a_verdict_quotes_what_it_was_made_of(evaluate: Evaluate, make_policy: MakePolicy) -> None:
+    candidate, policy = evaluate(DICES), make_policy()
+    verdict = judge(candidate=candidate, champion=None, policy=policy)
+    assert (verdict.evaluation, verdict.policy) == (candidate.digest, policy.digest)
+    changed = judge(candidate=candidate, champion=None, policy=make_policy(minimum_scans=5))
+    assert changed.digest != verdict.digest
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"required_regions": ["L6"]}, "unknown region L6; expected one of C1-C4"),
+        ({"floors": {"dice_scan_mean": 0.5, "region_dice": {"L6": 0.5}}}, "unknown region L6"),
+        ({"floors": {"dice_scan_mean": 1.5}}, "floors.dice_scan_mean"),
+        ({"floors": {"dice_scan_mean": float("nan")}}, "floors.dice_scan_mean"),
+        ({"minimum_scans": 1}, "minimum_scans"),
+        ({"champion": {"resamples": 10}}, "champion.resamples"),
+        ({"champion": {"rule": "better"}}, "champion.rule"),
+        ({"extra": 1}, "extra"),
+    ],
+)
+def test_a_policy_that_makes_no_sense_is_refused(
+    make_policy: MakePolicy, change: dict[str, object], told: str
+) -> None:
+    with pytest.raises(SpinelineError, match=told):
+        Policy.parse({**make_policy().model_dump(mode="json"), **change}, where="policy")

@@ -1,0 +1,86 @@
+"""Help is there for every command, and costs no heavy import."""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+
+import pytest
+
+HEAVY = ("torch", "mlflow", "nnunetv2", "kfp", "batchgenerators", "fastapi", "boto3", "sqlalchemy", "matplotlib", "dvc")
+COMMANDS = {
+    "prepare": ["--output", "--seed", "--test-share", "--json"],
+    "run": ["--on", "--dataset", "--recipe", "--policy", "--folds", "--start-from", "--profile", "--json"],
+    "compile": ["--output", "--profile", "--recipe", "--folds", "--json"],
+    "evaluate": ["--references", "--predictions", "--output", "--name", "--json"],
+    "gate": ["--candidate", "--champion", "--policy", "--json"],
+    "compare": ["--json"],
+    "versions": ["--json"],
+    "approve": ["--reason", "--json"],
+    "promote": ["--reason", "--json"],
+    "revoke": ["--reason", "--json"],
+    "rollback": ["--reason", "--to", "--json"],
+    "history": ["--json"],
+    "status": ["--repair", "--json"],
+    "predict": ["IN", "OUT", "--version", "--json"],
+    "serve": ["--port", "--host", "--detach", "--stop"],
+    "ui": ["--port"],
+    "demo": ["--help"],
+}
+
+
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+
+
+def test_the_help_names_every_command_and_says_what_it_is_not_for(spineline):
+    told = spineline("--help")
+    assert told.code == 0 and told.err == ""
+    assert "not for clinical use" in told.out
+    for command in COMMANDS:
+        assert f" {command} " in told.out
+
+
+def test_no_command_is_left_out_of_these_tests():
+    import typer
+
+    from pipelines.cli.app import app
+
+    assert set(typer.main.get_command(app).commands) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_a_help_with_its_options(spineline, command):
+    told = spineline(command, "--help")
+    assert told.code == 0 and told.err == ""
+    assert f"Usage: spineline {command}" in told.out
+    for option in COMMANDS[command]:
+        assert option in told.out
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["versions", "--help"], ["run", "--help"]])
+def test_help_imports_nothing_heavy(root, arguments):
+    program = (
+        "import json, sys\nfrom pipelines.cli.app import run\n"
+        f"code = run({arguments!r})\n"
+        "print(json.dumps([code, sorted({name.split('.')[0] for name in sys.modules})]))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    code, modules = json.loads(done.stdout.splitlines()[-1])
+    assert code == 0
+    assert not set(modules) & set(HEAVY)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["versions", "--help"]])
+def test_help_comes_from_a_cold_start(root, arguments, record_property):
+    taken = []
+    for _ in range(4):
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-m", "pipelines.cli", *arguments], capture_output=True, check=False)
+        taken.append(time.perf_counter() - start)
+        assert done.returncode == 0
+    median = statistics.median(taken[1:])
+    record_property("seconds", median)
+    print(f"spineline {' '.join(arguments)}: {median:.2f} s (median of 3)")
