@@ -21,10 +21,10 @@ _METRICS_A_BATCH = 500
 
 @dataclass(frozen=True)
 class FoldCurves:
-    """What training logged for one fold: a list of values, an epoch each, by name of the quantity."""
+    """What training logged for one fold: a list of values, an epoch each, by name of the quantity; None for NaN."""
 
     fold: int
-    curves: Mapping[str, Sequence[float]]
+    curves: Mapping[str, Sequence[float | None]]
 
 
 class MlflowStore:
@@ -32,9 +32,9 @@ class MlflowStore:
 
     def __init__(self, uri: str, *, artifacts: Path, model_name: str) -> None:
         self._uri, self._artifacts, self._name = uri, artifacts, model_name
-        if uri.startswith("sqlite:///"):
-            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         with self._reported():
+            if uri.startswith("sqlite:///"):
+                Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
             self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
 
     def record_candidate(
@@ -57,6 +57,7 @@ class MlflowStore:
                     Metric(quantity, value, 0, epoch)
                     for quantity, values in fold.curves.items()
                     for epoch, value in enumerate(values, start=1)
+                    if value is not None
                 ]
                 self._write_run(experiment, f"fold {fold.fold}", {"fold": str(fold.fold)}, points, parent=run_id)
         return run_id
@@ -72,7 +73,7 @@ class MlflowStore:
                     self._name, description="Vertebra segmentation in CT. Not for clinical use."
                 )
             created = self._client.create_model_version(
-                self._name, source=bundle.as_uri(), run_id=run_id, tags={**tags, _DIGEST_TAG: digest}
+                self._name, source=bundle.absolute().as_uri(), run_id=run_id, tags={**tags, _DIGEST_TAG: digest}
             )
             return int(created.version)
 
@@ -105,7 +106,7 @@ class MlflowStore:
         known = self._client.get_experiment_by_name(EXPERIMENT)
         if known:
             return str(known.experiment_id)
-        location = None if self._uri.startswith("http") else self._artifacts.as_uri()
+        location = None if self._uri.startswith("http") else self._artifacts.absolute().as_uri()
         return str(self._client.create_experiment(EXPERIMENT, artifact_location=location))
 
     def _write_run(
@@ -133,7 +134,7 @@ class MlflowStore:
     def _reported(self) -> Iterator[None]:
         try:
             yield
-        except (MlflowException, SQLAlchemyError) as error:
+        except (MlflowException, SQLAlchemyError, OSError) as error:
             raise TrackingError(self._uri, reason=(str(error).splitlines() or ["no answer"])[0]) from error
 
 

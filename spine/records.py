@@ -13,7 +13,8 @@ from spine.storage import strict_json, write_text
 from spine.values import Value
 
 RECORD_FILE = "record.json"
-TEST_FILE, OUT_OF_FOLD_FILE, GOLDEN_FOLDER = "test.json", "out_of_fold.json", "golden"
+TEST_FILE, OUT_OF_FOLD_FILE = "test.json", "out_of_fold.json"
+GOLDEN_FOLDER, ENVIRONMENT_FILE = "golden", "environment.txt"
 """What an evaluation's folder holds beside its record."""
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from spine import progress
 from spine.errors import SpinelineError
-from spine.logs import setup
+from spine.logs import setup, told_os_error
 
 RECORD, ERROR = "record", "error"
 
@@ -12,13 +12,15 @@ RECORD, ERROR = "record", "error"
 def run_step(step: str, work: Callable[[], str]) -> str:
     """Run a step's work and return its record as text, told to whoever follows the run.
 
-    An expected error is told too, and raised on: a step that fails must fail in Kubeflow as well.
+    An expected error (a full disk is one) is told too, and raised on: a step that fails must fail in Kubeflow as well.
     """
     setup()
     try:
         text = work()
-    except SpinelineError as error:
-        progress.report(step, ERROR, done=0, total=1, note=str(error))
+    except (SpinelineError, OSError) as error:
+        told = told_os_error(error) if isinstance(error, OSError) else str(error)
+        if told:
+            progress.report(step, ERROR, done=0, total=1, note=told)
         raise
     progress.report(step, RECORD, done=1, total=1, note=text)
     return text

@@ -3,6 +3,7 @@
 import argparse
 import logging
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from spine.nnunet.workspace import Workspace
 from spine.phantom import make_scan
 from spine.recipe import Recipe, given_recipe
 from spine.records import (
+    ENVIRONMENT_FILE,
     GOLDEN_FOLDER,
     OUT_OF_FOLD_FILE,
     RECORD_FILE,
@@ -31,11 +33,13 @@ from spine.records import (
 )
 from spine.settings import settings
 from spine.steps import run_step
-from spine.storage import digest_value, short, write_json
+from spine.storage import digest_value, short, write_json, write_text
 from spine.volume.nifti import read_image, read_labels, write_volume
 
 STEP = "evaluate_folds"
 _GOLDEN_SEED = 2026
+_ENVIRONMENT = ("torch", "nnunetv2", "numpy", "scipy", "nibabel", "spineline")
+"""What the golden case's answer was made with."""
 
 if TYPE_CHECKING:
     from spine.nnunet.segmentation import Segmenter
@@ -71,6 +75,7 @@ def evaluate_folds(
     tested = predictor.score(manifest.members(split="test"), trained, len(scored), total)
     test = Evaluation(name=f"{recipe.name}, locked test set", scans=tuple(tested), summary=summarize(tested))
     predictor.write_golden_case(trained, folder / GOLDEN_FOLDER)
+    write_text(folder / ENVIRONMENT_FILE, "".join(f"{name}=={metadata.version(name)}\n" for name in _ENVIRONMENT))
     write_json(folder / OUT_OF_FOLD_FILE, out_of_fold.model_dump(mode="json"))
     write_json(folder / TEST_FILE, test.model_dump(mode="json"))
     evaluation = EvaluationRecord(

@@ -1,7 +1,6 @@
 """Gather all that serves and explains a candidate into one folder under one digest."""
 
 import shutil
-from importlib import metadata
 from pathlib import Path
 
 from model_registry.bundle import MANIFEST_FILE, MODEL_FOLDER, Bundle, BundleManifest, list_files
@@ -10,6 +9,7 @@ from spine.dataset import MANIFEST_FILE as DATASET_MANIFEST
 from spine.nnunet.workspace import PLANS_NAME, Workspace
 from spine.recipe import Recipe
 from spine.records import (
+    ENVIRONMENT_FILE,
     GOLDEN_FOLDER,
     OUT_OF_FOLD_FILE,
     TEST_FILE,
@@ -18,9 +18,7 @@ from spine.records import (
     FoldCheckpoint,
     Plan,
 )
-from spine.storage import atomic_folder, write_json, write_text
-
-_ENVIRONMENT = ("torch", "nnunetv2", "numpy", "scipy", "nibabel", "spineline")
+from spine.storage import atomic_folder, write_json
 
 
 def make_bundle(
@@ -58,8 +56,7 @@ def make_bundle(
             record.write(partial / "records" / f"{name}.json")
         for checkpoint in checkpoints:
             checkpoint.write(partial / "records" / f"fold_{checkpoint.fold}.json")
-        versions = "".join(f"{name}=={metadata.version(name)}\n" for name in _ENVIRONMENT)
-        write_text(partial / "environment.txt", versions)
+        shutil.copy(evaluated / ENVIRONMENT_FILE, partial / ENVIRONMENT_FILE)
         manifest = BundleManifest(
             files=list_files(partial),
             folds={checkpoint.fold: checkpoint.weights_sha256 for checkpoint in checkpoints},

@@ -1,5 +1,7 @@
 """A warm predictor: plans and fold weights in memory, a CT volume in, a label map on the same grid out."""
 
+import contextlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,13 +43,13 @@ class Segmenter:
         self._preprocessor = DefaultPreprocessor(verbose=False)
         self._threads = threads
         torch.set_num_threads(threads)
-        self._predictor = nnUNetPredictor(
-            tile_step_size=recipe.tile_step,
-            use_mirroring=recipe.mirroring,
-            perform_everything_on_device=device.type == "cuda",
-            device=device,
-            allow_tqdm=False,
-        )
+        with contextlib.redirect_stdout(sys.stderr):  # it remarks on CPUs; stdout is for results
+            self._predictor = nnUNetPredictor(
+                tile_step_size=recipe.tile_step,
+                use_mirroring=recipe.mirroring,
+                device=device,
+                allow_tqdm=False,
+            )
         network = nnUNetTrainer.build_network_architecture(
             self._plans,
             self._configuration,

@@ -27,7 +27,7 @@ class TrainingDivergedError(SpinelineError):
     """The loss is no number any more; no later epoch can mend that."""
 
     def __init__(self, fold: int, *, epoch: int) -> None:
-        super().__init__(f"fold {fold}: training loss is NaN in epoch {epoch}; expected a number (lower learning rate?)")
+        super().__init__(f"fold {fold}: training loss is NaN in epoch {epoch}; expected a lower learning rate")
 
 
 @dataclass(frozen=True)

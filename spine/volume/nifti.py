@@ -137,7 +137,7 @@ def _unpacked(path: Path, image: Any) -> NDArray[Any]:
     if promised > _MOST_DEFLATED * path.stat().st_size:
         raise ValueError(f"its header promises {promised} bytes of voxels, more than the file can hold")
     with gzip.open(path) as stream:
-        array = np.asanyarray(type(image).from_stream(stream).dataobj)
+        array: NDArray[Any] = np.asanyarray(type(image).from_stream(stream).dataobj)
         while stream.read(_BLOCK_BYTES):
             pass
     return array

@@ -84,7 +84,7 @@ def test_too_few_scans_are_inconclusive(evaluate: Evaluate, make_policy: MakePol
 
 
 def test_scans_without_labels_do_not_count_as_evidence(evaluate: Evaluate, make_policy: MakePolicy) -> None:
-    empty = {number: () for number in range(3, 9)}
+    empty = dict.fromkeys(range(3, 9), ())
     verdict = judge(candidate=evaluate([0.9] * 9, of=empty), champion=None, policy=make_policy(minimum_scans=4))
     assert (verdict.outcome, verdict.scans) == ("inconclusive", 3)
 
@@ -110,9 +110,7 @@ def test_a_missing_prediction_fails_and_is_named(evaluate: Evaluate, make_policy
 def test_a_required_region_that_no_scan_shows_is_inconclusive_and_named(
     evaluate: Evaluate, make_policy: MakePolicy
 ) -> None:
-    verdict = judge(
-        candidate=evaluate([0.9] * 6), champion=None, policy=make_policy(required_regions=("L1-L5", "S1"))
-    )
+    verdict = judge(candidate=evaluate([0.9] * 6), champion=None, policy=make_policy(required_regions=("L1-L5", "S1")))
     assert verdict.outcome == "inconclusive"
     assert rule(verdict, "scans that show L1-L5").passed
     assert "scans that show S1 is 0, expected at least 1" in verdict.summary
@@ -252,8 +250,6 @@ def test_a_verdict_quotes_what_it_was_made_of(evaluate: Evaluate, make_policy: M
         ({"extra": 1}, "extra"),
     ],
 )
-def test_a_policy_that_makes_no_sense_is_refused(
-    make_policy: MakePolicy, change: dict[str, object], told: str
-) -> None:
+def test_a_policy_that_makes_no_sense_is_refused(make_policy: MakePolicy, change: dict[str, object], told: str) -> None:
     with pytest.raises(SpinelineError, match=told):
         Policy.parse({**make_policy().model_dump(mode="json"), **change}, where="policy")

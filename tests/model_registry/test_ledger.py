@@ -77,13 +77,13 @@ def change(folder: Path) -> None:
     path.write_text(path.read_text().replace('"ann"', '"eve"'))
 
 
-def reseal(folder: Path) -> None:
+def reseal(folder: Path, place: int, **fields: object) -> None:
     """Change an event and seal it anew, as somebody who knows the format would."""
-    path = folder / "000002.json"
+    path = folder / f"{place:06d}.json"
     content = json.loads(path.read_text())
     content.pop("digest")
     path.chmod(0o644)
-    path.write_text(Event.model_validate({**content, "actor": "eve"}).text())
+    path.write_text(Event.model_validate({**content, **fields}).text())
 
 
 def put(folder: Path, content: bytes) -> None:
@@ -106,7 +106,8 @@ def copy(folder: Path, source: int, target: int) -> None:
     ("damage", "number", "told"),
     [
         (change, 2, "was changed"),
-        (reseal, 3, "does not follow the event before it"),
+        (lambda folder: reseal(folder, 2, actor="eve"), 3, "does not follow the event before it"),
+        (lambda folder: reseal(folder, 4, number=7), 4, "does not follow the event before it"),
         (lambda folder: put(folder, b"{"), 2, "was changed"),
         (lambda folder: put(folder, b""), 2, "was changed"),
         (lambda folder: put(folder, b"[]"), 2, "was changed"),
@@ -117,7 +118,20 @@ def copy(folder: Path, source: int, target: int) -> None:
         (lambda folder: (folder / "000003.json").rename(folder / "000005.json"), 3, "is missing"),
         (lambda folder: copy(folder, 2, 3), 3, "does not follow"),
     ],
-    ids=["changed", "resealed", "cut", "emptied", "list", "binary", "no 1", "no 3", "swapped", "renamed", "repeated"],
+    ids=[
+        "changed",
+        "resealed",
+        "renumbered",
+        "cut",
+        "emptied",
+        "list",
+        "binary",
+        "no 1",
+        "no 3",
+        "swapped",
+        "renamed",
+        "repeated",
+    ],
 )
 def test_damage_is_named_by_the_events_number(tmp_path: Path, damage: object, number: int, told: str) -> None:
     ledger = filled(tmp_path)

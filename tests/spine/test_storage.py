@@ -124,6 +124,13 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "thing").iterdir()] == ["c"]
 
 
+def test_who_reads_while_a_file_is_replaced_reads_the_old_one_to_its_end(tmp_path: Path) -> None:
+    write_text(tmp_path / "thing", "old and longer")
+    with (tmp_path / "thing").open() as reader:
+        write_text(tmp_path / "thing", "new")
+        assert reader.read() == "old and longer"
+
+
 def test_others_may_read_what_was_written(tmp_path: Path) -> None:
     write_text(tmp_path / "file", "x")
     with atomic_folder(tmp_path / "folder"):

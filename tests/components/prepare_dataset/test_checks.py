@@ -190,7 +190,6 @@ def test_a_faulty_file_rejects_its_case_and_says_why(raw, files, findings, told,
     assert words in found[0].message
 
 
-@pytest.mark.xfail(strict=True, reason="spine.volume.nifti: nibabel never reads on to gzip's checksum")
 @pytest.mark.parametrize("place", [0.5, -8], ids=["a byte of the voxels", "the checksum"])
 def test_a_gzip_that_fails_its_checksum_rejects_the_case(raw, files, findings, told, place):
     content = bytearray(files.labels.read_bytes())
@@ -199,7 +198,6 @@ def test_a_gzip_that_fails_its_checksum_rejects_the_case(raw, files, findings, t
     assert told(findings(raw)) == [("case_b", "readable", "reject")]
 
 
-@pytest.mark.xfail(strict=True, reason="spine.volume.nifti: colour voxels end in a TypeError")
 @pytest.mark.parametrize("kind", ["image", "labels"])
 def test_a_volume_of_colours_rejects_the_case(raw, files, findings, told, kind):
     array, affine = files.voxels(kind)

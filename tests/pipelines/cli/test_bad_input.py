@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from model_registry.lifecycle import Registry
 from spine.phantom import make_scan, write_raw_set
+from spine.settings import settings
 from spine.volume.nifti import write_volume
 
 
@@ -76,7 +76,7 @@ COMMANDS = {
     EVALUATE.format("nowhere", "predictions"): ["nowhere: not found", "reference label maps"],
     EVALUATE.format("references", "nowhere"): ["nowhere: not found", "prediction label maps"],
     EVALUATE.format("empty", "predictions"): ["empty/*.nii.gz: not found", "at least one reference"],
-    EVALUATE.format("references", "foreign"): ["'x.nii.gz'", "files named as the references"],
+    EVALUATE.format("references", "foreign"): ["foreign is 'x'", "files named as the references"],
     EVALUATE.format("references", "damaged"): ["damaged/a.nii.gz", "not gzip"],
     EVALUATE.format("references", "shifted"): ["different grids", "origin"],
     EVALUATE.format("references", "high"): ["b.nii.gz: label 26 found", "0-25"],
@@ -181,11 +181,6 @@ def test_prepare_never_replaces_a_folder_that_is_no_prepared_set(place, spinelin
     assert snapshot(place) == before
 
 
-@pytest.fixture
-def two_versions(registry_with_two_versions):
-    return registry_with_two_versions
-
-
 def events(registry):
     return [(event.number, event.kind) for event in registry.history()]
 
@@ -207,24 +202,24 @@ WITH_VERSIONS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", WITH_VERSIONS)
-def test_bad_input_about_versions_leaves_the_ledger_as_it_was(place, two_versions, spineline, command):
-    before = events(two_versions)
+def test_bad_input_about_versions_leaves_the_ledger_as_it_was(place, registry_with_two_versions, spineline, command):
+    before = events(registry_with_two_versions)
     told = spineline(*command.split())
     assert told.code == 2 and told.error.startswith("error: ")
     for words in WITH_VERSIONS[command]:
         assert words in told.error
-    assert events(two_versions) == before
+    assert events(registry_with_two_versions) == before
     assert not (place / "mask.nii.gz").exists()
 
 
 @pytest.mark.slow
-def test_a_bundle_that_was_changed_is_neither_promoted_nor_used(place, two_versions, spineline):
-    target = two_versions.root / "versions" / "1" / "evaluation.json"
+def test_a_bundle_that_was_changed_is_neither_promoted_nor_used(place, registry_with_two_versions, spineline):
+    target = registry_with_two_versions.root / "versions" / "1" / "evaluation.json"
     target.write_text(target.read_text() + " ")
     for command in ("promote 1 --reason why", "predict scan.nii.gz mask.nii.gz --version 1", "compare 1 2"):
         told = spineline(*command.split())
         assert told.code == 2 and "evaluation.json" in told.error and "digest" in told.error
-    assert two_versions.state().serving is None
+    assert registry_with_two_versions.state().serving is None
     assert not (place / "mask.nii.gz").exists()
 
 
@@ -234,7 +229,7 @@ def test_a_ledger_that_was_tampered_with_is_told_by_every_command(place, root, s
     (root / "ledger" / "000001.json").write_text('{"kind": "promote"}')
     told = spineline(*command.split())
     assert told.code == 2 and "event 1 of the ledger was changed" in told.error
-    assert Registry(root)._ledger is not None and len(list((root / "ledger").iterdir())) == 1
+    assert [path.name for path in (root / "ledger").iterdir()] == ["000001.json"]
 
 
 def test_a_cluster_that_doesn_t_answer_is_one_line(place, spineline):
@@ -260,6 +255,8 @@ def test_a_run_on_data_that_are_not_there_names_the_step_and_the_reason(place, s
     assert told.code == 2
     last = told.err.splitlines()[-1]
     assert last.startswith("error: step 'pull_dataset' failed: ") and words in last and "expected" in last
+    if "Traceback" in told.err:
+        pytest.xfail("pipelines.local hands on the log's tail, with kfp's traceback, for an expected error too")
 
 
 def test_an_interrupt_is_told_in_one_line_with_status_130(place, root):
@@ -277,6 +274,13 @@ def test_an_interrupt_is_told_in_one_line_with_status_130(place, root):
     (line,) = (line for line in told.splitlines() if not line.startswith("prepare_dataset: "))
     assert line.startswith("interrupted; run the same command again")
     assert not [path.name for path in place.iterdir() if "prepared" in path.name]
+
+
+def test_a_wrong_variable_of_the_environment_is_named(spineline, monkeypatch):
+    monkeypatch.setenv("SPINELINE_PORT", "high")
+    settings.cache_clear()
+    told = spineline("versions")
+    assert told.code == 2 and "SPINELINE_PORT is 'high'; expected" in told.error
 
 
 def test_json_is_asked_of_a_listing_even_where_there_is_nothing(spineline):

@@ -1,4 +1,4 @@
-"""NIfTI files: what is damaged or foreign is refused by its name, what is written comes back, and so does orientation."""
+"""NIfTI files: what is damaged or foreign is refused by name, what is written comes back, orientation too."""
 
 import gzip
 from collections.abc import Callable
