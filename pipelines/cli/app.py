@@ -46,8 +46,8 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _interrupted()
     except FileExistsError as error:
-        told = f"{error.filename}: is a file; expected a folder"
-        errors.print(f"error: {told}", markup=False, highlight=False, soft_wrap=True)
+        reason = f"{error.filename}: is a file; expected a folder"
+        errors.print(f"error: {reason}", markup=False, highlight=False, soft_wrap=True)
         return 2
     except OSError as error:
         told = told_os_error(error)
