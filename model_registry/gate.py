@@ -2,7 +2,14 @@
 
 from collections.abc import Iterator
 
-from model_registry.errors import EvidenceError
+from model_registry.pairing import (
+    Score,
+    mean_dice,
+    paired_scans,
+    patient_differences,
+    region_dice,
+    scan_differences,
+)
 from model_registry.policy import Policy
 from model_registry.statistics import PairedDifference, paired_difference
 from model_registry.verdict import Outcome, Rule, Verdict
@@ -92,27 +99,25 @@ def _champion_rules(
     candidate: Evaluation, champion: Evaluation, policy: Policy, not_compared: list[str]
 ) -> Iterator[Rule]:
     settings = policy.champion
-    pairs = _pairs(candidate, champion)
-    differences = {new.case: _dice(new) - _dice(old) for new, old in pairs}
+    pairs = paired_scans(candidate, champion)
     margin = settings.margin_overall if settings.rule == "non-inferior" else 0.0
-    yield _difference_rule("mean Dice against the model in use", differences, -margin, policy)
+    yield _difference_rule("mean Dice against the model in use", pairs, mean_dice, -margin, policy)
     for region, labels in REGIONS.items():
-        regional = {
-            new.case: new_dice - old_dice
-            for new, old in pairs
-            if (new_dice := _region_dice(new, labels)) is not None
-            and (old_dice := _region_dice(old, labels)) is not None
-        }
-        if 0 < len(regional) < settings.minimum_region_scans:
+        score = region_dice(labels)
+        shown = len(patient_differences(pairs, scan_differences(pairs, score)))
+        if 0 < shown < settings.minimum_region_patients:
             not_compared.append(region)
-        elif regional:
+        elif shown:
             yield _difference_rule(
-                f"Dice of {region} against the model in use", regional, -settings.margin_region, policy
+                f"Dice of {region} against the model in use", pairs, score, -settings.margin_region, policy
             )
 
 
-def _difference_rule(name: str, differences: dict[str, float], bound: float, policy: Policy) -> Rule:
-    difference = paired_difference(list(differences.values()), settings=policy.champion)
+def _difference_rule(
+    name: str, pairs: list[tuple[ScanScores, ScanScores]], score: Score, bound: float, policy: Policy
+) -> Rule:
+    differences = scan_differences(pairs, score)
+    difference = paired_difference(patient_differences(pairs, differences), settings=policy.champion)
     return Rule(
         name=name,
         value=difference.mean,
@@ -131,28 +136,8 @@ def _decided(difference: PairedDifference, bound: float) -> bool | None:
     return False if difference.high <= bound else None
 
 
-def _pairs(candidate: Evaluation, champion: Evaluation) -> list[tuple[ScanScores, ScanScores]]:
-    new, old = ({scan.case: scan for scan in _labelled(evaluation)} for evaluation in (candidate, champion))
-    if new.keys() != old.keys():
-        odd = sorted(new.keys() ^ old.keys())
-        raise EvidenceError(
-            f"candidate '{candidate.name}' and model in use '{champion.name}' were evaluated on different scans "
-            f"({len(odd)} in one only, first {odd[0]}); expected the same scans"
-        )
-    return [(new[case], old[case]) for case in sorted(new)]
-
-
 def _labelled(evaluation: Evaluation) -> list[ScanScores]:
     return [scan for scan in evaluation.scans if scan.mean_dice is not None]
-
-
-def _dice(scan: ScanScores) -> float:
-    return scan.mean_dice or 0.0
-
-
-def _region_dice(scan: ScanScores, labels: tuple[int, ...]) -> float | None:
-    values = [score.dice for score in scan.labels if score.label in labels and score.dice is not None]
-    return sum(values) / len(values) if values else None
 
 
 def _floor(name: str, value: float | None, floor: float, worst: tuple[str, ...] = ()) -> Rule:

@@ -76,11 +76,21 @@ class Ledger:
                 Path(name).chmod(0o444)
                 # A link is made only if the name is free, and the content behind it is whole.
                 os.link(name, self._folder / _file_name(event.number))
+                _flush_folder(self._folder)
             except FileExistsError as error:
                 raise ConflictError(number=event.number, state=_told(self.events())) from error
             finally:
                 with contextlib.suppress(FileNotFoundError):
                     Path(name).unlink()
+
+
+def _flush_folder(folder: Path) -> None:
+    """Bring a new name in a folder to disk, so that a power cut can't lose the event behind it."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def next_event(

@@ -35,8 +35,8 @@ class AgainstChampion(Value):
     rule: Literal["non-inferior", "superior"] = "non-inferior"
     margin_overall: Share = 0.01
     margin_region: Share = 0.03
-    minimum_region_scans: Annotated[int, Field(ge=2)] = 10
-    """Scans that must show a region before the two models are compared in it; fewer are named, not judged."""
+    minimum_region_patients: Annotated[int, Field(ge=2)] = 10
+    """Patients who must show a region before the two models are compared in it; fewer are named, not judged."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     resamples: Annotated[int, Field(ge=1000)] = 10000
     seed: int = 1

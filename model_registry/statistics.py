@@ -1,4 +1,4 @@
-"""Paired statistics of two evaluations on the same scans; the scan is what is resampled, never the vertebra."""
+"""Paired statistics of two evaluations on the same scans; the patient is what is resampled, never the vertebra."""
 
 import math
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ _POWER = 0.8
 
 
 class PairedDifference(Value):
-    """The mean of candidate minus champion over scans, its interval, and what this many scans can see."""
+    """The mean of candidate minus champion over patients, its interval, and what this many can see."""
 
-    scans: int
+    patients: int
     mean: float | None
     low: float | None
     high: float | None
@@ -26,13 +26,13 @@ class PairedDifference(Value):
 def paired_difference(differences: Sequence[float], *, settings: AgainstChampion) -> PairedDifference:
     """Return the mean difference with its BCa bootstrap interval (Efron 1987), two-sided at the confidence.
 
-    The interval is None with fewer than two scans.
+    The interval is None with fewer than two patients.
     """
     values = np.asarray(differences, dtype=np.float64)
     count = len(values)
     mean = float(values.mean()) if count else None
     if mean is None or count < 2:
-        return PairedDifference(scans=count, mean=mean, low=None, high=None, detectable=None)
+        return PairedDifference(patients=count, mean=mean, low=None, high=None, detectable=None)
     spread = float(values.std(ddof=1))
     low = high = mean
     if spread > 1e-12:  # without spread every resample has the same mean
@@ -47,7 +47,7 @@ def paired_difference(differences: Sequence[float], *, settings: AgainstChampion
         low, high = float(interval.low), float(interval.high)
     quantiles = stats.norm.ppf((1 + settings.confidence) / 2) + stats.norm.ppf(_POWER)
     return PairedDifference(
-        scans=count,
+        patients=count,
         mean=_rounded(mean),
         low=_rounded(low),
         high=_rounded(high),

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from model_registry.errors import EvidenceError
 from model_registry.lifecycle import Registry
+from model_registry.pairing import mean_dice, paired_scans, patient_differences, scan_differences
 from model_registry.policy import AgainstChampion
 from model_registry.statistics import PairedDifference, paired_difference
 from spine.errors import InvalidValueError
@@ -45,11 +47,11 @@ class Comparison:
             if difference is None or difference.mean is None:
                 lines.append(f"version {version} and {first} were not evaluated on the same scans")
             elif difference.low is None:
-                lines.append(f"version {version} minus {first}: {difference.mean:+.4f} Dice on one scan")
+                lines.append(f"version {version} minus {first}: {difference.mean:+.4f} Dice on one patient")
             else:
                 lines.append(
                     f"version {version} minus {first}: {difference.mean:+.4f} Dice "
-                    f"[{difference.low:+.4f}, {difference.high:+.4f}] over {difference.scans} scans "
+                    f"[{difference.low:+.4f}, {difference.high:+.4f}] over {difference.patients} patients "
                     f"(95 % BCa; smallest difference seen: {difference.detectable:.4f})"
                 )
         return lines
@@ -90,9 +92,9 @@ def score_rows(summaries: Sequence[Summary]) -> list[tuple[object, ...]]:
 
 
 def _difference(evaluation: Evaluation, first: Evaluation) -> PairedDifference | None:
-    new, old = (
-        {scan.case: scan.mean_dice for scan in each.scans if scan.mean_dice is not None} for each in (evaluation, first)
-    )
-    if new.keys() != old.keys():
+    try:
+        pairs = paired_scans(evaluation, first)
+    except EvidenceError:
         return None
-    return paired_difference([new[case] - old[case] for case in sorted(new)], settings=AgainstChampion())
+    differences = patient_differences(pairs, scan_differences(pairs, mean_dice))
+    return paired_difference(differences, settings=AgainstChampion())

@@ -9,6 +9,7 @@ from pathlib import Path
 from spine.errors import OutOfSpaceError, SpinelineError
 
 INTERRUPTED = 130
+_OF_PATHS = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
 
 
 def setup(level: int = logging.INFO) -> None:
@@ -45,7 +46,7 @@ def told_os_error(error: OSError) -> str | None:
     """Say in one line what the operating system refused, or None where it is no matter of files."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return str(OutOfSpaceError(_path_of(error)))
-    if isinstance(error, PermissionError | FileNotFoundError | NotADirectoryError | IsADirectoryError):
+    if isinstance(error, _OF_PATHS):
         return f"{error.filename}: {(error.strerror or 'refused').lower()}; expected a path that can be used"
     return None
 

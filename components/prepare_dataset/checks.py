@@ -19,6 +19,8 @@ from spine.volume.nifti import Volume, read_image, read_labels, to_canonical
 _LOWEST_HU, _HIGHEST_HU = -2048.0, 32767.0
 _CONTRAST_HU = 100.0
 _FRAGMENT_MM3 = 500 * 1.5**3
+_FRAGMENT_SHARE = 0.1
+"""Of the larger neighbour's volume: on a coarse grid a sliver may exceed the absolute limit."""
 _MAIN_COMPONENT_SHARE = 0.95
 _SUPERIOR = 2
 
@@ -70,7 +72,9 @@ def check_case(raw: RawCase) -> tuple[CheckedCase | None, list[Finding]]:
         findings.append(finding(check, "warn", message))
     border = tuple(label for label in voxels if _touches_border(labels.array == label))
     for label in border:
-        if voxels[label] * labels.grid.voxel_mm3 <= _FRAGMENT_MM3:
+        neighbour = max((voxels.get(label + step, 0) for step in (-1, 1)), default=0)
+        limit = max(_FRAGMENT_MM3, _FRAGMENT_SHARE * neighbour * labels.grid.voxel_mm3)
+        if voxels[label] * labels.grid.voxel_mm3 <= limit:
             findings.append(
                 finding("border-fragment", "note", f"{NAMES[label]} is a fragment of {voxels[label]} voxels")
             )

@@ -38,7 +38,7 @@ def resolve(repository: str, revision: str, *, remote: str | None, clones: Path)
         git_revision=commit,
         dvc_hash=dvc_hash,
         remote=remote or _default_remote(folder, commit),
-        relative_to=folder / ".dvc",
+        relative_to=Path.cwd() if remote else folder / ".dvc",
     )
 
 

@@ -39,7 +39,7 @@ name: lenient
 about: Lets a hardly trained model pass; for tests of the chain.
 minimum_scans: 2
 floors: {dice_scan_mean: 0.0}
-champion: {margin_overall: 0.9, margin_region: 0.9, minimum_region_scans: 2}
+champion: {margin_overall: 0.9, margin_region: 0.9, minimum_region_patients: 2}
 separate_approver: false
 """
 DEMO = """

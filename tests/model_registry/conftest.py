@@ -66,7 +66,7 @@ def make_policy() -> MakePolicy:
     """A function of fields that gives a policy: Dice 0.7 on four scans, and a champion's rule of its own fields."""
 
     def build(*, floors: Floors | None = None, against: dict[str, object] | None = None, **fields: object) -> Policy:
-        champion = AgainstChampion.model_validate({"resamples": 1000, "minimum_region_scans": 4, **(against or {})})
+        champion = AgainstChampion.model_validate({"resamples": 1000, "minimum_region_patients": 4, **(against or {})})
         content = {"name": "strict", "about": "For tests.", "minimum_scans": 4, "separate_approver": False, **fields}
         return Policy(floors=floors or Floors(dice_scan_mean=0.7), champion=champion, **content)  # type: ignore[arg-type]
 

@@ -157,7 +157,7 @@ def test_a_noisy_comparison_is_inconclusive_and_says_what_it_could_have_seen(
     overall = rule(verdict, "mean Dice against the model in use")
     assert overall.passed is None
     assert overall.difference
-    assert overall.difference.scans == 12
+    assert overall.difference.patients == 12
     assert overall.difference.detectable
     assert f"smallest difference this test can see is {overall.difference.detectable:.3f}" in verdict.summary
     assert overall.worst_cases[0] == f"case_{int(np.argmin(noise(0.1))):04d}"
@@ -187,7 +187,7 @@ def test_a_region_that_few_scans_show_is_named_and_not_compared(
 ) -> None:
     sacral: dict[int, tuple[int, ...]] = dict.fromkeys(range(shown), (24, 25))
     same = evaluate(DICES, of=sacral)
-    verdict = judge(candidate=same, champion=same, policy=make_policy(against={"minimum_region_scans": 4}))
+    verdict = judge(candidate=same, champion=same, policy=make_policy(against={"minimum_region_patients": 4}))
     assert ("Dice of S1 against the model in use" in names(verdict)) is compared
     assert verdict.regions_not_compared == (("S1",) if 0 < shown < 4 else ())
     assert ("S1" in verdict.regions_without_cases) is (shown == 0)

@@ -21,7 +21,7 @@ def test_the_interval_is_scipys_bca_with_the_policys_seed(count: int, confidence
     found = paired_difference(list(values), settings=settings)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-8, nan_ok=True)
     assert found.mean == pytest.approx(values.mean(), abs=1e-8)
-    assert found.scans == count
+    assert found.patients == count
 
 
 def test_more_confidence_is_a_wider_interval_around_the_mean() -> None:
@@ -43,7 +43,7 @@ def test_without_spread_the_interval_is_the_mean(value: float) -> None:
 @pytest.mark.parametrize(("values", "mean"), [([], None), ([0.2], 0.2)])
 def test_fewer_than_two_scans_have_no_interval(values: list[float], mean: float | None) -> None:
     assert paired_difference(values, settings=SETTINGS) == PairedDifference(
-        scans=len(values), mean=mean, low=None, high=None, detectable=None
+        patients=len(values), mean=mean, low=None, high=None, detectable=None
     )
 
 

@@ -87,7 +87,7 @@ def difference_plot(rules: Sequence[Rule]) -> bytes:
         axes.plot([low, high], [row, row], color="black", marker="|", markersize=9, linestyle="none")
         face = {True: _OURS, False: "#c0271a", None: "white"}[rule.passed]
         axes.plot([found.mean], [row], marker=marker, markersize=11, color=face, markeredgecolor="black")
-        text = f"n = {found.scans}, {_DECIDED[rule.passed][1]}"
+        text = f"n = {found.patients}, {_DECIDED[rule.passed][1]}"
         axes.annotate(text, (found.mean, row), (0, 11), textcoords="offset points", size=7.5, ha="center")
     axes.axvline(0, color="#777777", linewidth=1, linestyle="--")
     axes.set_yticks(range(len(rules)), names, size=9)
