@@ -118,17 +118,19 @@ def run_demo(*, recipes: tuple[Recipe, Recipe], policy: Policy, scans: int) -> N
 
 
 def _swap(demonstration: _Demonstration, server: ServerInfo, first: int, second: int) -> None:
-    has_been_in_use = second in demonstration.registry.state().line
-    was_rolled_back = any(event.kind == "roll back" for event in demonstration.registry.history())
-    if not has_been_in_use and not was_rolled_back:
-        demonstration.promote(second, "second version")
-        roll_back(root=demonstration.root, to=None, reason=_OURS + "to show it", services=settings())
+    """Promote, roll back and promote again, from wherever an earlier call was interrupted.
+
+    Once there is a rollback on the record, what is in use is the user's own choice.
+    """
+    registry = demonstration.registry
+    if not any(event.kind == "roll back" for event in registry.history()):
+        if registry.state().serving == first:
+            demonstration.promote(second, "second version")
+        if registry.state().serving == second:
+            roll_back(root=demonstration.root, to=None, reason=_OURS + "to show it", services=settings())
+    if demonstration.was_left_by_us():
         await_version(server, first)
         console.print(f"  rolled back: the server answers with version {_segment(server, demonstration.root)}")
-    elif second == demonstration.registry.state().serving and not was_rolled_back:
-        roll_back(root=demonstration.root, to=None, reason=_OURS + "to show it", services=settings())
-        await_version(server, first)
-    if demonstration.was_left_by_us():
         demonstration.promote(second, "second version again")
         console.print(f"  promoted again: the server answers with version {_segment(server, demonstration.root)}")
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,6 +83,7 @@ def run_local(
     root: Path,
     on_event: Callable[[ProgressEvent], None],
     fold_groups: list[list[int]] | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> LocalRun:
     """Run ``pipeline`` to its end and return what its steps made.
 
@@ -110,7 +111,9 @@ def run_local(
             stderr=subprocess.STDOUT,
             start_new_session=True,
             pass_fds=(lock,),
-            env=child_environment(SPINELINE_PROGRESS_FILE=str(events), SPINELINE_ROOT=str(root), TERM="dumb"),
+            env=child_environment(
+                **(environment or {}), SPINELINE_PROGRESS_FILE=str(events), SPINELINE_ROOT=str(root), TERM="dumb"
+            ),
         )
         try:
             _follow(driver, ProgressReader(events), run, on_event)

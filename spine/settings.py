@@ -25,6 +25,9 @@ class Settings(BaseSettings):
     s3_endpoint: str | None = Field(default=None, description="Endpoint of an S3 store other than AWS.")
     port: int = Field(default=8642, ge=1, le=65535, description="Port of the local server.")
     threads: int | None = Field(default=None, ge=1, description="CPU threads for torch; all cores by default.")
+    training_threads: int | None = Field(
+        default=None, ge=1, description="CPU threads of one training step; those of torch by default."
+    )
     progress_file: Path | None = Field(default=None, description="Where steps append progress events.")
 
     @property

@@ -82,7 +82,7 @@ def _train_fold(candidate: Candidate, workspace: Workspace, fold: int, stop: thr
     from spine.nnunet.segmentation import best_device
     from spine.nnunet.trainer import EpochReport, TrainingStoppedError, build_trainer
 
-    torch.set_num_threads(settings().cpu_threads)
+    torch.set_num_threads(settings().training_threads or settings().cpu_threads)
     began = time.monotonic()
 
     def on_epoch(epoch: EpochReport) -> None:

@@ -12,9 +12,12 @@ from rich.table import Table
 from spine.progress import ProgressEvent
 from spine.storage import strict_json
 
-console = Console()
-errors = Console(stderr=True)
 _QUIET_S = 10.0
+_FILE_WIDTH = 160
+"""Columns where the output is no terminal: a log should not lose the ends of its cells."""
+
+console = Console(width=None if sys.stdout.isatty() else _FILE_WIDTH)
+errors = Console(stderr=True, width=None if sys.stderr.isatty() else _FILE_WIDTH)
 
 
 def print_json(value: object) -> None:
@@ -38,7 +41,7 @@ def shown(value: object) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 class ProgressView:

@@ -1,7 +1,7 @@
 """A warm predictor: plans and fold weights in memory, a CT volume in, a label map on the same grid out."""
 
 import contextlib
-import sys
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ class Segmenter:
         self._preprocessor = DefaultPreprocessor(verbose=False)
         self._threads = threads
         torch.set_num_threads(threads)
-        with contextlib.redirect_stdout(sys.stderr):  # it remarks on CPUs; stdout is for results
+        with contextlib.redirect_stdout(io.StringIO()):  # it remarks on every CPU that it is none of its GPUs
             self._predictor = nnUNetPredictor(
                 tile_step_size=recipe.tile_step,
                 use_mirroring=recipe.mirroring,
