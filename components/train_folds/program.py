@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from model_registry.bundle import Bundle
 from model_registry.lifecycle import Registry
@@ -21,6 +22,9 @@ from spine.records import RECORD_FILE, FoldCheckpoint, Plan
 from spine.settings import settings
 from spine.steps import run_step
 from spine.storage import digest_value, read_json, short, write_json
+
+if TYPE_CHECKING:
+    from spine.nnunet.trainer import SpineTrainer
 
 STEP = "train_folds"
 HISTORY_FILE = "history.json"
@@ -100,13 +104,7 @@ def _train_fold(candidate: Candidate, workspace: Workspace, fold: int, stop: thr
         on_epoch=on_epoch,
         stop=stop,
     )
-    started_from = None
-    if candidate.start_from:
-        started_from = candidate.start_from.fold_digest(fold)
-        trainer.begin_from(checkpoints.load(candidate.start_from.fold_path(fold), digest=started_from))
-    newest = checkpoints.newest_verified(folder)
-    if newest:
-        trainer.resume(checkpoints.load(newest[0], digest=newest[1]))
+    started_from = _begin(trainer, candidate, fold, folder)
     try:
         trainer.run_training()
     except TrainingStoppedError as error:
@@ -130,6 +128,20 @@ def _train_fold(candidate: Candidate, workspace: Workspace, fold: int, stop: thr
     return record
 
 
+def _begin(trainer: "SpineTrainer", candidate: Candidate, fold: int, folder: Path) -> str | None:
+    """Give the trainer its first weights, then those of its newest checkpoint; return the digest of the first."""
+    from spine.nnunet import checkpoints
+
+    started_from = None
+    if candidate.start_from:
+        started_from = candidate.start_from.fold_digest(fold)
+        trainer.begin_from(checkpoints.load(candidate.start_from.fold_path(fold), digest=started_from))
+    newest = checkpoints.newest_verified(folder)
+    if newest:
+        trainer.resume(checkpoints.load(newest[0], digest=newest[1]))
+    return started_from
+
+
 @contextmanager
 def _stop_on_signals() -> Iterator[threading.Event]:
     """Turn SIGTERM and SIGINT into an event that the trainer looks at between iterations."""
@@ -150,9 +162,10 @@ def parse_folds(text: str) -> list[int]:
         folds = json.loads(text)
     except ValueError:
         folds = None
-    if not isinstance(folds, list) or not folds or any(fold not in range(5) for fold in folds):
+    is_list = isinstance(folds, list) and 0 < len(folds) == len(set(map(str, folds)))
+    if not is_list or any(type(fold) is not int or fold not in range(5) for fold in folds):
         raise InvalidValueError("folds", text, expected="a JSON list of folds 0-4, such as [0, 1]")
-    return folds
+    return list(folds)
 
 
 def step(*, root: str, plan: str, recipe: str, folds: str, start_from: int) -> str:
