@@ -36,6 +36,8 @@ def make_demo_data(root: Path, *, scans: int) -> Path:
     _call(repository, sys.executable, "-m", "dvc", "repro", "--quiet")
     if not lock.is_file():
         raise StepFailedError("prepare_dataset", reason=f"left no {lock}")
+    # A call that was killed leaves git's lock; nobody else works in this repository.
+    (repository / ".git" / "index.lock").unlink(missing_ok=True)
     _call(repository, "git", "add", "--all")
     if _call(repository, "git", "status", "--porcelain").strip():
         identity = ("-c", "user.name=Spineline demonstration", "-c", "user.email=demo@localhost")

@@ -9,7 +9,7 @@ from model_registry.policy import Policy
 from model_registry.verdict import Verdict
 from pipelines.local import LocalRun, run_local
 from pipelines.profile import load_profile
-from spine.errors import StepFailedError
+from spine.errors import InvalidValueError, StepFailedError
 from spine.progress import ProgressEvent
 from spine.recipe import Recipe
 from spine.records import (
@@ -83,7 +83,7 @@ def train_on_this_machine(request: TrainingRequest, *, on_event: Callable[[Progr
     root.mkdir(parents=True, exist_ok=True)
     groups = local_groups(request.recipe.training.folds)
     repository = request.repository
-    if "://" not in repository and not repository.startswith("git@"):
+    if _is_path(repository):
         repository = str(Path(repository).expanduser().absolute())
     arguments = {**request.arguments(root=str(root)), "repository": repository}
     side_by_side = min(len(groups), _LOCAL_WORKERS)
@@ -114,6 +114,8 @@ def train_on_cluster(request: TrainingRequest, *, profile: str, host: str | None
     from pipelines.cluster import submit
 
     chosen = load_profile(profile)
+    if chosen.kubernetes and _is_path(request.repository):
+        raise InvalidValueError("repository", request.repository, expected="a git URL that the cluster can clone")
     return submit(
         pipeline=PIPELINE,
         profile=chosen,
@@ -121,6 +123,10 @@ def train_on_cluster(request: TrainingRequest, *, profile: str, host: str | None
         arguments=request.arguments(root=chosen.root or "/spineline"),
         host=host,
     )
+
+
+def _is_path(repository: str) -> bool:
+    return "://" not in repository and not repository.startswith("git@")
 
 
 def _outcome(run: LocalRun, *, root: Path, groups: int) -> TrainingOutcome:
