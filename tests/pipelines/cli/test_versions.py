@@ -1,6 +1,7 @@
 """The life of a version from the command line: what each command changes, and what it says."""
 
 import json
+from itertools import pairwise
 
 import pytest
 
@@ -40,7 +41,7 @@ def test_promotion_rollback_and_revocation_are_events_that_history_tells(registr
     events = told("history")
     assert [event["kind"] for event in events[-4:]] == ["promote", "promote", "roll back", "revoke"]
     assert {event["actor"] for event in events[-4:]} == {"ann"}
-    for before, after in zip(events, events[1:], strict=False):
+    for before, after in pairwise(events):
         assert after["previous"] == before["digest"]
 
 
