@@ -15,6 +15,7 @@ from model_registry.state import State
 
 EXPERIMENT = "spineline"
 _DIGEST_TAG = "spineline.bundle"
+_OPENS_ON_RUNS = {"mlflow.experimentKind": "custom_model_development"}
 _ALIASES = ("candidate", "champion", "previous")
 _METRICS_A_BATCH = 500
 
@@ -107,7 +108,7 @@ class MlflowStore:
         if known:
             return str(known.experiment_id)
         location = None if self._uri.startswith("http") else self._artifacts.absolute().as_uri()
-        return str(self._client.create_experiment(EXPERIMENT, artifact_location=location))
+        return str(self._client.create_experiment(EXPERIMENT, artifact_location=location, tags=_OPENS_ON_RUNS))
 
     def _write_run(
         self,

@@ -59,7 +59,6 @@ def _write_definitions(repository: Path) -> None:
 def _call(folder: Path, *command: str) -> str:
     environment = child_environment(
         PATH=os.pathsep.join((str(Path(sys.executable).parent), os.defpath)),
-        DVC_NO_ANALYTICS="1",
         DVC_SITE_CACHE_DIR=str(folder.parent / "dvc-site"),
         GIT_CEILING_DIRECTORIES=str(folder.parent),
     )

@@ -10,6 +10,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from spine.errors import InvalidValueError
 
+_NO_TELEMETRY = {"MLFLOW_DISABLE_TELEMETRY": "true", "DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "true"}
+
 
 class Settings(BaseSettings):
     """Where state lives and which services are used; every field can be set as ``SPINELINE_<NAME>``."""
@@ -68,11 +70,17 @@ def settings() -> Settings:
         ) from error
 
 
+def opt_out_of_telemetry() -> None:
+    """Keep libraries from reporting their use, unless the user has said otherwise."""
+    for name, value in _NO_TELEMETRY.items():
+        os.environ.setdefault(name, value)
+
+
 def child_environment(**extra: str) -> dict[str, str]:
     """Return the environment for a child process: this one's, unbuffered, with ``extra`` set.
 
     Threads that wait for one another sleep instead of spinning: on a machine that does other work too, spinning
     made an epoch on two cores up to eight times slower.
     """
-    defaults = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+    defaults = {"OMP_WAIT_POLICY": "PASSIVE", **_NO_TELEMETRY, **os.environ}
     return {**defaults, "PYTHONUNBUFFERED": "1", **extra}

@@ -9,6 +9,7 @@ from pipelines.cli import data, runs, scores, serving, versions
 from pipelines.cli.output import errors
 from spine.errors import SpinelineError, StepFailedError
 from spine.logs import INTERRUPTED, told_os_error
+from spine.settings import opt_out_of_telemetry
 
 app = typer.Typer(
     name="spineline",
@@ -27,6 +28,7 @@ for module in (data, runs, scores, versions, serving):
 
 def main() -> None:
     """Run the command line."""
+    opt_out_of_telemetry()
     sys.exit(run(sys.argv[1:]))
 
 

@@ -68,7 +68,7 @@ def ui(
     if uri.startswith("http"):
         console.print(f"MLflow runs at {uri}")
         return
-    console.print(f"MLflow at http://127.0.0.1:{port}", highlight=False)
+    console.print(f"MLflow at http://127.0.0.1:{port}/#/models/{settings().model_name}", highlight=False)
     arguments = ["-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 - a fixed program with a list
 
