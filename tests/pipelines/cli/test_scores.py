@@ -11,7 +11,7 @@ name: toy
 about: For tests.
 minimum_scans: 3
 floors: {dice_scan_mean: 0.9, id_rate: 0.9, wrong_level_rate_at_most: 0.1}
-champion: {minimum_region_scans: 2, resamples: 1000}
+champion: {minimum_region_patients: 2, resamples: 1000}
 """
 
 
