@@ -63,6 +63,7 @@ class _Demonstration:
             policy=self.policy,
             start_from=start_from,
         )
+        self.view.begin_part()
         outcome = train_on_this_machine(request, on_event=self.view.show)
         if outcome.version is None:
             raise GateAgainstError(f"{recipe.name}: {outcome.verdict.summary}; report: {outcome.report}")

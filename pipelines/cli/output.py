@@ -62,6 +62,11 @@ class ProgressView:
             self._bars[key] = self._progress.add_task(f"{event.step}: {event.task}", total=event.total, note="")
         self._progress.update(self._bars[key], completed=event.done, total=event.total, note=event.note)
 
+    def begin_part(self) -> None:
+        """Show what comes next in bars of its own, where a step runs a second time."""
+        self._bars.clear()
+        self._told.clear()
+
     def _tell(self, key: tuple[str, str], event: ProgressEvent) -> None:
         is_last = event.done >= event.total
         if is_last or key not in self._told or time.monotonic() - self._told[key] > _QUIET_S:
