@@ -48,6 +48,7 @@ class Registry:
         if version in state.versions:
             raise InvalidValueError("version", version, expected=f"a new number after {max(state.versions)}")
         _require_reason(reason)
+        bundle.verify(expected=bundle.digest)
         require_passing(bundle)
         serving = (state.serving, state.serving)
         event = next_event(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from spine import progress
 from spine.errors import SpinelineError
 from spine.logs import setup, told_os_error
+from spine.settings import settings
 
 RECORD, ERROR = "record", "error"
 
@@ -15,12 +16,14 @@ def run_step(step: str, work: Callable[[], str]) -> str:
     An expected error (a full disk is one) is told too, and raised on: a step that fails must fail in Kubeflow as well.
     """
     setup()
+    is_followed = settings().progress_file is not None
     try:
         text = work()
     except (SpinelineError, OSError) as error:
         told = told_os_error(error) if isinstance(error, OSError) else str(error)
-        if told:
+        if told and is_followed:
             progress.report(step, ERROR, done=0, total=1, note=told)
         raise
-    progress.report(step, RECORD, done=1, total=1, note=text)
+    if is_followed:
+        progress.report(step, RECORD, done=1, total=1, note=text)
     return text

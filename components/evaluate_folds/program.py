@@ -177,10 +177,14 @@ def step(*, root: str, plan: str, recipe: str, checkpoints: str) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the step from the command line; the record is the last line of stdout."""
-    parser = argparse.ArgumentParser(prog="python -m components.evaluate_folds", description=__doc__)
-    parser.add_argument("--root", default=str(settings().root_path), help="shared root (default: %(default)s)")
-    parser.add_argument("--plan", required=True, help="the plan's record, as plan_training printed it")
-    parser.add_argument("--recipe", required=True, help="name of a recipe, a path to a .yaml, or its JSON")
-    parser.add_argument("--checkpoints", required=True, help="the list that train_folds printed")
-    given = parser.parse_args(argv)
-    return run_program(lambda: step(**vars(given)))
+
+    def work() -> str:
+        parser = argparse.ArgumentParser(prog="python -m components.evaluate_folds", description=__doc__)
+        parser.add_argument("--root", default=str(settings().root_path), help="shared root (default: %(default)s)")
+        parser.add_argument("--plan", required=True, help="the plan's record, as plan_training printed it")
+        parser.add_argument("--recipe", required=True, help="name of a recipe, a path to a .yaml, or its JSON")
+        parser.add_argument("--checkpoints", required=True, help="the list that train_folds printed")
+        given = parser.parse_args(argv)
+        return step(**vars(given))
+
+    return run_program(work)

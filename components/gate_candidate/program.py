@@ -70,10 +70,14 @@ def step(*, root: str, plan: str, evaluation: str, policy: str) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the step from the command line; the verdict is the last line of stdout."""
-    parser = argparse.ArgumentParser(prog="python -m components.gate_candidate", description=__doc__)
-    parser.add_argument("--root", default=str(settings().root_path), help="shared root (default: %(default)s)")
-    parser.add_argument("--plan", required=True, help="the plan's record")
-    parser.add_argument("--evaluation", required=True, help="the evaluation's record, as evaluate_folds printed it")
-    parser.add_argument("--policy", required=True, help="name of a policy, a path to a .yaml, or its JSON")
-    given = parser.parse_args(argv)
-    return run_program(lambda: step(**vars(given)))
+
+    def work() -> str:
+        parser = argparse.ArgumentParser(prog="python -m components.gate_candidate", description=__doc__)
+        parser.add_argument("--root", default=str(settings().root_path), help="shared root (default: %(default)s)")
+        parser.add_argument("--plan", required=True, help="the plan's record")
+        parser.add_argument("--evaluation", required=True, help="the evaluation's record, as evaluate_folds printed it")
+        parser.add_argument("--policy", required=True, help="name of a policy, a path to a .yaml, or its JSON")
+        given = parser.parse_args(argv)
+        return step(**vars(given))
+
+    return run_program(work)

@@ -63,9 +63,13 @@ def step(*, root: str, dataset: str, recipe: str) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the step from the command line; the record is the last line of stdout."""
-    parser = argparse.ArgumentParser(prog="python -m components.plan_training", description=__doc__)
-    parser.add_argument("--root", default=str(settings().root_path), help="shared root (default: %(default)s)")
-    parser.add_argument("--dataset", required=True, help="the data set's record, as pull_dataset printed it")
-    parser.add_argument("--recipe", required=True, help="name of a recipe, a path to a .yaml, or its JSON")
-    given = parser.parse_args(argv)
-    return run_program(lambda: step(**vars(given)))
+
+    def work() -> str:
+        parser = argparse.ArgumentParser(prog="python -m components.plan_training", description=__doc__)
+        parser.add_argument("--root", default=str(settings().root_path), help="shared root (default: %(default)s)")
+        parser.add_argument("--dataset", required=True, help="the data set's record, as pull_dataset printed it")
+        parser.add_argument("--recipe", required=True, help="name of a recipe, a path to a .yaml, or its JSON")
+        given = parser.parse_args(argv)
+        return step(**vars(given))
+
+    return run_program(work)

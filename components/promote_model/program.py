@@ -61,12 +61,16 @@ def step(*, root: str, action: str, version: int, reason: str) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the step from the command line; the event is the last line of stdout."""
-    parser = argparse.ArgumentParser(prog="python -m components.promote_model", description=__doc__)
-    parser.add_argument("action", choices=["promote", "roll-back"])
-    parser.add_argument("--root", default=str(settings().root_path), help="shared root (default: %(default)s)")
-    parser.add_argument("--version", type=int, default=0, help="the version to promote, or to roll back to")
-    parser.add_argument("--reason", required=True, help="why, for the ledger")
-    given = parser.parse_args(argv)
-    if given.action == "promote" and not given.version:
-        parser.error("promote needs --version")
-    return run_program(lambda: step(**vars(given)))
+
+    def work() -> str:
+        parser = argparse.ArgumentParser(prog="python -m components.promote_model", description=__doc__)
+        parser.add_argument("action", choices=["promote", "roll-back"])
+        parser.add_argument("--root", default=str(settings().root_path), help="shared root (default: %(default)s)")
+        parser.add_argument("--version", type=int, default=0, help="the version to promote, or to roll back to")
+        parser.add_argument("--reason", required=True, help="why, for the ledger")
+        given = parser.parse_args(argv)
+        if given.action == "promote" and not given.version:
+            parser.error("promote needs --version")
+        return step(**vars(given))
+
+    return run_program(work)

@@ -130,10 +130,14 @@ def step(*, root: str, repository: str, revision: str, remote: str) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the step from the command line; the record is the last line of stdout."""
-    parser = argparse.ArgumentParser(prog="python -m components.pull_dataset", description=__doc__)
-    parser.add_argument("--root", default=str(settings().root_path), help="shared root (default: %(default)s)")
-    parser.add_argument("--repository", default=settings().repository, help="git repository with dvc.lock")
-    parser.add_argument("--revision", default="HEAD", help="branch, tag or commit (default: %(default)s)")
-    parser.add_argument("--remote", default=settings().remote or "", help="URL in place of the repository's remote")
-    given = parser.parse_args(argv)
-    return run_program(lambda: step(**vars(given)))
+
+    def work() -> str:
+        parser = argparse.ArgumentParser(prog="python -m components.pull_dataset", description=__doc__)
+        parser.add_argument("--root", default=str(settings().root_path), help="shared root (default: %(default)s)")
+        parser.add_argument("--repository", default=settings().repository, help="git repository with dvc.lock")
+        parser.add_argument("--revision", default="HEAD", help="branch, tag or commit (default: %(default)s)")
+        parser.add_argument("--remote", default=settings().remote or "", help="URL in place of the repository's remote")
+        given = parser.parse_args(argv)
+        return step(**vars(given))
+
+    return run_program(work)

@@ -172,10 +172,14 @@ def step(*, root: str, plan: str, recipe: str, checkpoints: str, evaluation: str
 
 def main(argv: list[str] | None = None) -> int:
     """Run the step from the command line; the version's record, or the reason, is the last line of stdout."""
-    parser = argparse.ArgumentParser(prog="python -m components.register_candidate", description=__doc__)
-    parser.add_argument("--root", default=str(settings().root_path), help="shared root (default: %(default)s)")
-    parser.add_argument("--recipe", required=True, help="name of a recipe, a path to a .yaml, or its JSON")
-    for name in ("plan", "checkpoints", "evaluation", "verdict"):
-        parser.add_argument(f"--{name}", required=True, help=f"the {name}, as the step before printed it")
-    given = parser.parse_args(argv)
-    return run_program(lambda: step(**vars(given)))
+
+    def work() -> str:
+        parser = argparse.ArgumentParser(prog="python -m components.register_candidate", description=__doc__)
+        parser.add_argument("--root", default=str(settings().root_path), help="shared root (default: %(default)s)")
+        parser.add_argument("--recipe", required=True, help="name of a recipe, a path to a .yaml, or its JSON")
+        for name in ("plan", "checkpoints", "evaluation", "verdict"):
+            parser.add_argument(f"--{name}", required=True, help=f"the {name}, as the step before printed it")
+        given = parser.parse_args(argv)
+        return step(**vars(given))
+
+    return run_program(work)

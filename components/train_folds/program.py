@@ -186,11 +186,15 @@ def step(*, root: str, plan: str, recipe: str, folds: str, start_from: int) -> s
 
 def main(argv: list[str] | None = None) -> int:
     """Run the step from the command line; the records are the last line of stdout, as a JSON list."""
-    parser = argparse.ArgumentParser(prog="python -m components.train_folds", description=__doc__)
-    parser.add_argument("--root", default=str(settings().root_path), help="shared root (default: %(default)s)")
-    parser.add_argument("--plan", required=True, help="the plan's record, as plan_training printed it")
-    parser.add_argument("--recipe", required=True, help="name of a recipe, a path to a .yaml, or its JSON")
-    parser.add_argument("--folds", default="[0]", help="JSON list of folds (default: %(default)s)")
-    parser.add_argument("--start-from", type=int, default=0, help="version whose weights training begins with")
-    given = parser.parse_args(argv)
-    return run_program(lambda: step(**vars(given)))
+
+    def work() -> str:
+        parser = argparse.ArgumentParser(prog="python -m components.train_folds", description=__doc__)
+        parser.add_argument("--root", default=str(settings().root_path), help="shared root (default: %(default)s)")
+        parser.add_argument("--plan", required=True, help="the plan's record, as plan_training printed it")
+        parser.add_argument("--recipe", required=True, help="name of a recipe, a path to a .yaml, or its JSON")
+        parser.add_argument("--folds", default="[0]", help="JSON list of folds (default: %(default)s)")
+        parser.add_argument("--start-from", type=int, default=0, help="version whose weights training begins with")
+        given = parser.parse_args(argv)
+        return step(**vars(given))
+
+    return run_program(work)
