@@ -48,8 +48,8 @@ class Registry:
         if version in state.versions:
             raise InvalidValueError("version", version, expected=f"a new number after {max(state.versions)}")
         _require_reason(reason)
-        bundle.verify(expected=bundle.digest)
         require_passing(bundle)
+        bundle.verify(expected=bundle.digest)
         serving = (state.serving, state.serving)
         event = next_event(
             events,
