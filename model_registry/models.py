@@ -33,6 +33,13 @@ def load_segmenter(bundle: Bundle, *, device: "torch.device", threads: int) -> "
     )
 
 
+def spacing_mm(bundle: Bundle) -> tuple[float, float, float]:
+    """Return the spacing that a bundle's network sees, along left-right, anterior-posterior, superior-inferior."""
+    plans = bundle.json(f"{MODEL_FOLDER}/plans.json")
+    superior, anterior, right = plans["configurations"][bundle.manifest.configuration]["spacing"]
+    return (float(right), float(anterior), float(superior))
+
+
 def check_golden_case(segmenter: "Segmenter", bundle: Bundle, *, version: int) -> float:
     """Return the golden case's mean Dice to its recorded answer; raises GoldenCaseError below 0.99."""
     answer = segmenter.segment(read_image(bundle.folder / GOLDEN_IMAGE))

@@ -8,6 +8,7 @@ import numpy as np
 from model_registry.lifecycle import Registry
 from spine.errors import InvalidValueError
 from spine.labels import NAMES
+from spine.volume.fitting import require_fitting
 from spine.volume.nifti import SUFFIXES, read_image, write_volume
 
 
@@ -25,9 +26,10 @@ def predict_file(root: Path, *, image: Path, mask: Path, version: int | None, th
             "version in use", None, expected="a promoted version (`spineline promote`), or --version"
         )
     bundle = registry.verified_bundle(chosen)
-    from model_registry.models import load_segmenter
+    from model_registry.models import load_segmenter, spacing_mm
     from spine.nnunet.segmentation import best_device
 
+    require_fitting(scan.grid, spacing_mm=spacing_mm(bundle), path=image)
     labels = load_segmenter(bundle, device=best_device(), threads=threads).segment(scan)
     write_volume(mask, labels)
     counts = np.bincount(labels.array.ravel(), minlength=26)

@@ -4,11 +4,11 @@ import threading
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from model_registry.bundle import MODEL_FOLDER, Bundle
+from model_registry.bundle import Bundle
 from model_registry.lifecycle import Registry
-from model_registry.models import check_golden_case, load_segmenter
+from model_registry.models import check_golden_case, load_segmenter, spacing_mm
 from spine.nnunet.workspace import Workspace
 from spine.volume.nifti import Volume
 
@@ -119,7 +119,7 @@ class Engine:
             version=version,
             digest=bundle.digest,
             recipe=bundle.manifest.recipe_name,
-            spacing_mm=_spacing_mm(bundle),
+            spacing_mm=spacing_mm(bundle),
             golden_dice=golden_dice,
             checked_at=_now(),
             segmenter=segmenter,
@@ -129,10 +129,3 @@ class Engine:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _spacing_mm(bundle: Bundle) -> tuple[float, float, float]:
-    plans = bundle.json(f"{MODEL_FOLDER}/plans.json")
-    # nnU-Net's arrays are (k, j, i) of canonical data.
-    spacing = [float(edge) for edge in plans["configurations"][bundle.manifest.configuration]["spacing"][::-1]]
-    return cast(tuple[float, float, float], tuple(spacing))

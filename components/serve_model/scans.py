@@ -9,11 +9,11 @@ from typing import Any
 
 import nibabel
 import numpy as np
-from nibabel.orientations import io_orientation
 
 from components.serve_model.errors import TooLargeError, UnreadableScanError, UnsuitableScanError
 from components.serve_model.limits import MIB
 from spine.errors import UnreadableVolumeError
+from spine.volume.fitting import UnfitScanError, require_fitting
 from spine.volume.grid import Grid
 from spine.volume.nifti import GZIP_MAGIC, Volume, read_image
 
@@ -21,7 +21,6 @@ _GZIP_WINDOW = 31
 _HEADER_BYTES = 540
 """Enough for NIfTI-2, whose header is the longer one."""
 _MOST_EXTENSION_BYTES = 64 * MIB
-_LONGEST_EDGE_MM = 4000.0
 
 
 def read_scan(upload: Path, *, folder: Path, max_voxels: int) -> Volume:
@@ -42,24 +41,14 @@ def read_scan(upload: Path, *, folder: Path, max_voxels: int) -> Volume:
         raise UnreadableScanError("has a NIfTI header that makes no sense") from error
 
 
-def require_fitting(grid: Grid, *, spacing_mm: tuple[float, float, float], max_voxels: int) -> None:
+def require_servable(grid: Grid, *, spacing_mm: tuple[float, float, float], max_voxels: int) -> None:
     """Refuse a grid that comes to nothing, or to too much, at the model's spacing (canonical axes, mm)."""
-    if not grid.is_orthonormal:
-        raise UnsuitableScanError("has axes that are not perpendicular", expected="perpendicular axes within 1e-4")
-    edges_mm = np.zeros(3)
-    canonical_axis = io_orientation(grid.matrix)[:, 0].astype(int)
-    edges_mm[canonical_axis] = np.multiply(grid.shape, grid.spacing_mm)
-    if edges_mm.max() > _LONGEST_EDGE_MM:
-        raise UnsuitableScanError(f"is {edges_mm.max():.0f} mm long", expected=f"at most {_LONGEST_EDGE_MM:.0f} mm")
-    resampled = np.round(edges_mm / np.asarray(spacing_mm))
-    if resampled.min() < 1:
-        raise UnsuitableScanError(
-            f"is only {edges_mm.min():.2g} mm thick", expected=f"at least the model's voxel, {max(spacing_mm):g} mm"
-        )
-    if resampled.prod() > max_voxels:
-        raise TooLargeError(
-            f"the scan has {resampled.prod():.3g} voxels at the model's spacing", limit=f"{max_voxels:.3g}"
-        )
+    try:
+        require_fitting(grid, spacing_mm=spacing_mm, max_voxels=max_voxels)
+    except UnfitScanError as error:
+        if error.is_too_large:
+            raise TooLargeError(f"the scan {error.reason}", limit=f"{max_voxels:.3g}") from error
+        raise UnsuitableScanError(error.reason, expected=error.expected) from error
 
 
 def _unpack(upload: Path, plain: Path, *, max_voxels: int) -> None:

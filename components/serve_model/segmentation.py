@@ -7,7 +7,7 @@ from pathlib import Path
 from components.serve_model.engine import LiveModel
 from components.serve_model.errors import PredictionFailedError, StorageError, TooLargeError
 from components.serve_model.limits import Limits
-from components.serve_model.scans import read_scan, require_fitting
+from components.serve_model.scans import read_scan, require_servable
 from components.serve_model.telemetry import Telemetry
 from components.serve_model.vertebrae import report
 from spine.errors import OutOfSpaceError
@@ -35,7 +35,7 @@ def segmentation(
     try:
         with telemetry.stage("read"):
             scan = read_scan(upload, folder=folder, max_voxels=limits.voxels)
-            require_fitting(scan.grid, spacing_mm=model.spacing_mm, max_voxels=limits.voxels)
+            require_servable(scan.grid, spacing_mm=model.spacing_mm, max_voxels=limits.voxels)
         with telemetry.stage("predict"):
             mask = _predicted(model, scan)
         with telemetry.stage("write"):
