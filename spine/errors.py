@@ -5,12 +5,17 @@ A message names the value, the place and what was expected. Programs print it as
 """
 
 from pathlib import Path
+from typing import Any
 
 
 class SpinelineError(Exception):
     """The root of every error that is expected: it is told in one line, without a traceback."""
 
     exit_code = 2
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let an error come back from a worker process although its class asks for more than the message."""
+        return _restored, (type(self), self.args, self.__dict__)
 
 
 class MissingPathError(SpinelineError):
@@ -25,7 +30,29 @@ class UnreadableVolumeError(SpinelineError):
 
     def __init__(self, path: Path, *, reason: str, expected: str = "a readable 3-D NIfTI volume") -> None:
         self.reason = reason
+        self.size = path.stat().st_size if path.is_file() else 0
         super().__init__(f"{path}: {reason}; expected {expected}")
+
+
+class WrongSuffixError(UnreadableVolumeError):
+    """A file is gzip although its name says that it is not, or the other way round."""
+
+
+class DimensionError(UnreadableVolumeError):
+    """A volume has other than three dimensions, or no voxels."""
+
+    def __init__(self, path: Path, *, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+        reason = f"has {len(shape)} dimensions {shape}" if 0 not in shape else f"is empty, shape {shape}"
+        super().__init__(path, reason=reason)
+
+
+class NotFiniteError(UnreadableVolumeError):
+    """Voxels are NaN or infinite."""
+
+    def __init__(self, path: Path, *, count: int) -> None:
+        self.count = count
+        super().__init__(path, reason=f"{count} voxels are NaN or infinite", expected="finite voxels")
 
 
 class GridMismatchError(SpinelineError):
@@ -38,8 +65,11 @@ class GridMismatchError(SpinelineError):
 class LabelValueError(SpinelineError):
     """A label map holds values that are no label id of ours."""
 
-    def __init__(self, path: Path, *, reason: str) -> None:
-        super().__init__(f"{path}: {reason}; expected whole numbers 0-25 (1 = C1 … 25 = S1)")
+    def __init__(
+        self, path: Path, *, reason: str, value: float, expected: str = "whole numbers 0-25 (1 = C1 … 25 = S1)"
+    ) -> None:
+        self.value = value
+        super().__init__(f"{path}: {reason}; expected {expected}")
 
 
 class UnknownNameError(SpinelineError):
@@ -85,3 +115,10 @@ class StepFailedError(SpinelineError):
         self.step = step
         self.log_tail = log_tail
         super().__init__(f"step '{step}' {reason}")
+
+
+def _restored(cls: type[SpinelineError], args: tuple[Any, ...], state: dict[str, Any]) -> SpinelineError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error

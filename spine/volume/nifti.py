@@ -9,12 +9,21 @@ from typing import Any
 
 import nibabel
 import numpy as np
+from isal import igzip
 from nibabel.filebasedimages import ImageFileError
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from spine.errors import GridMismatchError, LabelValueError, MissingPathError, UnreadableVolumeError
+from spine.errors import (
+    DimensionError,
+    GridMismatchError,
+    LabelValueError,
+    MissingPathError,
+    NotFiniteError,
+    UnreadableVolumeError,
+    WrongSuffixError,
+)
 from spine.labels import MAX_LABEL
 from spine.storage import atomic_file
 from spine.volume.grid import Grid
@@ -23,6 +32,8 @@ GZIP_MAGIC = b"\x1f\x8b"
 SUFFIXES = (".nii.gz", ".nii")
 _CANONICAL = "RAS"
 _BLOCK_BYTES = 1 << 20
+_LEVEL = 1
+"""Of zlib, whose bytes are the same on every processor, as those of faster encoders are not; 4 gains 2 % of size."""
 _MOST_DEFLATED = 1032
 """Deflate's largest ratio: a header that promises more voxels than this lies."""
 _DAMAGE = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, OverflowError, zlib.error)
@@ -39,25 +50,59 @@ class Volume:
 
 def read_image(path: Path) -> Volume:
     """Read a CT volume as float32 HU; refuse what is damaged, not 3-D or not finite."""
-    volume = _read(path)
-    array = np.asarray(volume.array, dtype=np.float32)
-    if not np.isfinite(array).all():
-        count = int(np.count_nonzero(~np.isfinite(array)))
-        raise UnreadableVolumeError(path, reason=f"{count} voxels are NaN or infinite", expected="finite voxels")
-    return Volume(array=array, grid=volume.grid)
+    volume = read_volume(path)
+    require_finite(volume.array, path=path)
+    return Volume(array=np.asarray(volume.array, dtype=np.float32), grid=volume.grid)
 
 
 def read_labels(path: Path) -> Volume:
     """Read a label map as uint8; refuse fractions and ids outside 0-25."""
-    volume = _read(path)
-    array = volume.array
-    is_whole = np.issubdtype(array.dtype, np.integer) or bool((np.isfinite(array) & (array == np.round(array))).all())
-    if not is_whole:
-        raise LabelValueError(path, reason="label values are not whole numbers")
-    low, high = int(array.min(initial=0)), int(array.max(initial=0))
+    volume = read_volume(path)
+    require_whole(volume.array, path=path)
+    low, high = int(volume.array.min(initial=0)), int(volume.array.max(initial=0))
     if low < 0 or high > MAX_LABEL:
-        raise LabelValueError(path, reason=f"label {low if low < 0 else high} found")
-    return Volume(array=array.astype(np.uint8), grid=volume.grid)
+        found = low if low < 0 else high
+        raise LabelValueError(path, reason=f"label {found} found", value=found)
+    return Volume(array=volume.array.astype(np.uint8, copy=False), grid=volume.grid)
+
+
+def read_volume(path: Path) -> Volume:
+    """Read a volume in the file's own number type, scaled where the file says so; refuse what is no whole 3-D file."""
+    if not path.is_file():
+        raise MissingPathError(path, expected="a .nii or .nii.gz volume")
+    if not path.name.endswith(SUFFIXES):
+        raise UnreadableVolumeError(path, reason=f"'{path.suffix}' is no NIfTI suffix", expected=".nii or .nii.gz")
+    _require_honest_suffix(path)
+    try:
+        image = nibabel.load(path)
+        array = _unpacked(path, image) if path.name.endswith(".gz") else np.asanyarray(image.dataobj)
+    except _DAMAGE as error:
+        raise UnreadableVolumeError(path, reason=f"can't be read ({_first_line(error)})") from error
+    if array.dtype.kind not in "iuf":
+        raise UnreadableVolumeError(path, reason=f"holds {array.dtype} voxels", expected="one real number a voxel")
+    if array.ndim == 4 and array.shape[3] == 1:
+        array = array[..., 0]
+    if array.ndim != 3 or 0 in array.shape:
+        raise DimensionError(path, shape=tuple(array.shape))
+    if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine[:3, :3])) < 1e-9:
+        raise UnreadableVolumeError(path, reason="has an affine that maps to no volume", expected="a finite affine")
+    return Volume(array=array, grid=Grid.of(array.shape, image.affine))
+
+
+def require_finite(array: NDArray[Any], *, path: Path) -> None:
+    """Raise NotFiniteError for NaN and infinite voxels."""
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise NotFiniteError(path, count=int(np.count_nonzero(~np.isfinite(array))))
+
+
+def require_whole(array: NDArray[Any], *, path: Path) -> None:
+    """Raise LabelValueError for label values that are no whole numbers."""
+    if array.dtype.kind != "f":
+        return
+    odd = ~(np.isfinite(array) & (array == np.round(array)))
+    if odd.any():
+        count = int(np.count_nonzero(odd))
+        raise LabelValueError(path, reason=f"{count} label values are not whole numbers", value=count)
 
 
 def write_volume(path: Path, volume: Volume) -> None:
@@ -66,7 +111,7 @@ def write_volume(path: Path, volume: Volume) -> None:
     image.header.set_xyzt_units("mm")
     content = image.to_bytes()
     if path.name.endswith(".gz"):
-        content = gzip.compress(content, compresslevel=4, mtime=0)
+        content = gzip.compress(content, compresslevel=_LEVEL, mtime=0)
     with atomic_file(path) as partial:
         partial.write_bytes(content)
 
@@ -103,32 +148,11 @@ def case_name(path: Path) -> str:
 def _reoriented(volume: Volume, codes: str) -> Volume:
     affine = volume.grid.matrix
     transform = ornt_transform(io_orientation(affine), axcodes2ornt(tuple(codes)))
-    array = np.ascontiguousarray(apply_orientation(volume.array, transform))
+    array = apply_orientation(volume.array, transform)
+    if not (array.flags.c_contiguous or array.flags.f_contiguous):
+        # NIfTI's own order: what is read is rarely copied, and what is written never.
+        array = np.asfortranarray(array)
     return Volume(array=array, grid=Grid.of(array.shape, affine @ inv_ornt_aff(transform, volume.array.shape)))
-
-
-def _read(path: Path) -> Volume:
-    if not path.is_file():
-        raise MissingPathError(path, expected="a .nii or .nii.gz volume")
-    if not path.name.endswith(SUFFIXES):
-        raise UnreadableVolumeError(path, reason=f"'{path.suffix}' is no NIfTI suffix", expected=".nii or .nii.gz")
-    _require_honest_suffix(path)
-    try:
-        image = nibabel.load(path)
-        array = _unpacked(path, image) if path.name.endswith(".gz") else np.asanyarray(image.dataobj)
-    except _DAMAGE as error:
-        raise UnreadableVolumeError(path, reason=f"can't be read ({_first_line(error)})") from error
-    if array.dtype.kind not in "iuf":
-        raise UnreadableVolumeError(path, reason=f"holds {array.dtype} voxels", expected="one real number a voxel")
-    if array.ndim == 4 and array.shape[3] == 1:
-        array = array[..., 0]
-    if array.ndim != 3:
-        raise UnreadableVolumeError(path, reason=f"has {array.ndim} dimensions {array.shape}")
-    if 0 in array.shape:
-        raise UnreadableVolumeError(path, reason=f"is empty, shape {array.shape}")
-    if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine[:3, :3])) < 1e-9:
-        raise UnreadableVolumeError(path, reason="has an affine that maps to no volume", expected="a finite affine")
-    return Volume(array=array, grid=Grid.of(array.shape, image.affine))
 
 
 def _unpacked(path: Path, image: Any) -> NDArray[Any]:
@@ -136,7 +160,7 @@ def _unpacked(path: Path, image: Any) -> NDArray[Any]:
     promised = math.prod(image.shape) * image.get_data_dtype().itemsize
     if promised > _MOST_DEFLATED * path.stat().st_size:
         raise ValueError(f"its header promises {promised} bytes of voxels, more than the file can hold")
-    with gzip.open(path) as stream:
+    with igzip.open(path) as stream:
         array: NDArray[Any] = np.asanyarray(type(image).from_stream(stream).dataobj)
         while stream.read(_BLOCK_BYTES):
             pass
@@ -150,9 +174,9 @@ def _require_honest_suffix(path: Path) -> None:
         raise UnreadableVolumeError(path, reason="has zero bytes")
     is_gzip = head == GZIP_MAGIC
     if path.name.endswith(".gz") and not is_gzip:
-        raise UnreadableVolumeError(path, reason="is named .nii.gz but is not gzip", expected="gzip content")
+        raise WrongSuffixError(path, reason="is named .nii.gz but is not gzip", expected="gzip content")
     if path.name.endswith(".nii") and is_gzip:
-        raise UnreadableVolumeError(path, reason="is named .nii but is gzip", expected="an uncompressed .nii")
+        raise WrongSuffixError(path, reason="is named .nii but is gzip", expected="an uncompressed .nii")
 
 
 def _first_line(error: Exception) -> str:
