@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from components.gate_candidate.report.figures import Sheet
-from components.gate_candidate.report.planes import Plane
-from components.gate_candidate.report.shading import (
+from spine.drawing.figures import Sheet
+from spine.drawing.planes import Plane
+from spine.drawing.shading import (
     ERRORS,
     RGB,
     Error,
@@ -23,7 +24,6 @@ from components.gate_candidate.report.shading import (
 from spine.labels import NAMES
 
 _WIDTH, _GAP, _HEAD, _FOOT = 1240, 8, 40, 30
-_PANELS = 4
 _SMALLEST_NAMED = 30
 _OUTLINE = (withStroke(linewidth=2.2, foreground="black"),)
 _BAR_MM = 50
@@ -39,35 +39,42 @@ class _Panel:
     oriented: bool = False
 
 
-def draw_case(*, case: str, planes: tuple[Plane, Plane]) -> bytes:
-    """Return the PNG of a case; both planes lie in one row where the spine is long, in two where it is short."""
+def draw_case(*, case: str, planes: tuple[Plane, Plane], compared: bool = True) -> bytes:
+    """Return the PNG of a case; both planes lie in one row where the spine is long, in two where it is short.
+
+    Without ``compared``, CT and labels are shown alone, in one row, not what a prediction makes of them.
+    """
+    panels = 4 if compared else 2
     widths = [plane.width_mm for plane in planes]
     height_mm = max(plane.height_mm for plane in planes)
-    one_row = height_mm > 1.5 * max(widths)
-    across_mm = _PANELS * (sum(widths) if one_row else max(widths))
-    gaps = _GAP * ((2 if one_row else 1) * _PANELS + 1)
+    one_row = not compared or height_mm > 1.5 * max(widths)
+    across_mm = panels * (sum(widths) if one_row else max(widths))
+    gaps = _GAP * ((2 if one_row else 1) * panels + 1)
     scale = min((_WIDTH - gaps) / across_mm, (640 if one_row else 520) / height_mm)
     shown = [plane.sampled(pixels_per_mm=scale) for plane in planes]
     rows = 1 if one_row else 2
     tall = shown[0].image.shape[0]
-    sheet = Sheet(width=across_mm * scale + gaps, height=rows * (tall + _HEAD + _GAP) + _FOOT)
+    sheet = Sheet(width=across_mm * scale + gaps, height=rows * (tall + _HEAD + _GAP) + (_FOOT if compared else 0))
     left, top = float(_GAP), float(_HEAD)
     for plane in shown:
-        for panel in _panels(plane):
+        for panel in islice(_panels(plane, compared=compared), panels):
             _draw(sheet.axes(left, top, plane.image.shape[1], tall), panel, plane)
             left += (plane.image.shape[1] if one_row else max(widths) * scale) + _GAP
         if not one_row:
             left, top = float(_GAP), top + tall + _GAP + _HEAD
     sheet.figure.text(_GAP / sheet.width, 1 - 5 / sheet.height, case, va="top", size=9, weight="bold", parse_math=False)
-    _legend(sheet)
+    if compared:
+        _legend(sheet)
     return sheet.png()
 
 
-def _panels(plane: Plane) -> Iterator[_Panel]:
+def _panels(plane: Plane, *, compared: bool) -> Iterator[_Panel]:
     grey = windowed(plane.image)
     title = plane.name.capitalize()
     yield _Panel(f"{title}: CT", grey, (), oriented=True)
-    yield _Panel("reference", with_levels(grey, plane.reference), tuple(_names(plane.reference)))
+    yield _Panel(
+        "reference" if compared else "labels", with_levels(grey, plane.reference), tuple(_names(plane.reference))
+    )
     guess = plane.prediction
     if guess is None:
         nothing = np.zeros_like(plane.reference)

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components.gate_candidate.report import rulings, scores
-from components.gate_candidate.report.markup import Markup, image, joined, section, tag
 from components.gate_candidate.report.pictures import CasePicture
-from components.gate_candidate.report.style import CSS
 from model_registry.verdict import Verdict
+from spine.drawing.markup import Markup, image, joined, section, tag
+from spine.drawing.style import CSS
 from spine.metrics.scores import Evaluation
 from spine.storage import write_text
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.gate_candidate.report.markup import number, shift_words
 from model_registry.errors import EvidenceError
 from spine.dataset import Case, Manifest, image_path, labels_path
+from spine.drawing.markup import number, shift_words
 from spine.metrics.scores import Evaluation, ScanScores
 from spine.storage import atomic_file
 from spine.volume.nifti import read_image, read_labels, require_one_grid
@@ -45,8 +45,8 @@ def write_pictures(folder: Path, pictures: Sequence[CasePicture]) -> list[Path]:
 
 
 def _picture(dataset: Path, predictions: Path, case: Case, scan: ScanScores) -> CasePicture:
-    from components.gate_candidate.report.overlays import draw_case
-    from components.gate_candidate.report.planes import cut
+    from spine.drawing.overlays import draw_case
+    from spine.drawing.planes import cut
 
     image, reference = read_image(image_path(dataset, case)), read_labels(labels_path(dataset, case))
     file = predictions / f"{case.case}.nii.gz"

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from components.gate_candidate.report.figures import Sheet
 from model_registry.verdict import Rule
+from spine.drawing.figures import Sheet
 from spine.labels import NAMES, REGIONS
 from spine.metrics.scores import Evaluation, LabelScore, ScanScores
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-from components.gate_candidate.report.markup import (
+from model_registry.statistics import PairedDifference
+from model_registry.verdict import Rule, Verdict
+from spine.drawing.markup import (
     NOTHING,
     Column,
     Markup,
@@ -13,8 +15,6 @@ from components.gate_candidate.report.markup import (
     table,
     tag,
 )
-from model_registry.statistics import PairedDifference
-from model_registry.verdict import Rule, Verdict
 from spine.metrics.scores import Evaluation
 
 OUTCOMES = {

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from components.gate_candidate.report.markup import (
+from spine.drawing.markup import (
     NOTHING,
     Column,
     Markup,

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from components.gate_candidate.report import make_pictures, write_pictures
-from components.gate_candidate.report.planes import cut
-from components.gate_candidate.report.shading import EXTRA, MISNAMED, MISSED, errors
 from model_registry.errors import EvidenceError
 from spine.dataset import MANIFEST_FILE, Case, Manifest, image_path, labels_path
+from spine.drawing.planes import cut
+from spine.drawing.shading import EXTRA, MISNAMED, MISSED, errors
 from spine.metrics.scans import score_scan
 from spine.metrics.scores import Evaluation
 from spine.metrics.summary import summarize
@@ -41,7 +41,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Eval
             write_volume(predictions / f"{name}.nii.gz", guess)
         cases.append(case)
         scans.append(score_scan(case=name, patient=case.patient, reference=labels, prediction=guess))
-    manifest = Manifest(seed=1, cases=tuple(cases), quarantined=(), findings=())
+    manifest = Manifest(seed=1, layout="kaggle", label_map="ours", cases=tuple(cases), quarantine=())
     write_json(dataset / MANIFEST_FILE, manifest.model_dump(mode="json"))
     return dataset, predictions, Evaluation(name="x", scans=tuple(scans), summary=summarize(scans))
 
@@ -50,7 +50,7 @@ def _case(name: str, labels: Volume) -> Case:
     return Case(
         case=name, patient=name, split="test", fold=None, image_sha256="", labels_sha256="",
         spacing_mm=labels.grid.spacing_mm, shape=labels.grid.shape, source_orientation="RAS",
-        label_voxels={}, border=(),
+        label_voxels={}, border=(), fragments=(), voxels_sha256="", source=(), findings=(),
     )  # fmt: skip
 
 
