@@ -1,4 +1,4 @@
-"""What a prepared data set says of itself: cases, findings, and who is in which split."""
+"""What a prepared data set says of itself: a row a case, findings, and who is in which split."""
 
 from pathlib import Path
 from typing import Literal
@@ -10,13 +10,19 @@ from spine.values import Value
 MANIFEST_FILE = "manifest.json"
 SPLITS_FILE = "splits_final.json"
 
+Severity = Literal["reject", "warn", "note"]
+Split = Literal["train", "test"]
+
 
 class Finding(Value):
     """One thing that a check found in one case."""
 
     check: str
-    severity: Literal["reject", "warn", "note"]
+    """The check's name: one of a fixed list, the same in every release."""
+    severity: Severity
     case: str
+    value: float
+    """The number that the check measured; what it counts or measures is told by the message."""
     message: str
 
 
@@ -25,27 +31,43 @@ class Case(Value):
 
     case: str
     patient: str
-    split: Literal["train", "test"]
+    split: Split
     fold: int | None
     """The fold that validates on this case; None for the locked test set."""
     image_sha256: str
     labels_sha256: str
+    voxels_sha256: str
+    """Of the image's HU in canonical order, whatever file they came in: by it duplicates are known."""
     spacing_mm: tuple[float, float, float]
     shape: tuple[int, int, int]
+    source: tuple[str, ...]
+    """Where the case came from, relative to the raw folder: its image, then its mask."""
     source_orientation: str
     label_voxels: dict[str, int]
     """Voxels by vertebra name."""
     border: tuple[str, ...]
     """Names of the vertebrae that the border of the field of view cuts."""
+    fragments: tuple[str, ...]
+    """Those of them of which only a sliver is seen."""
+    findings: tuple[Finding, ...]
+
+
+class Quarantined(Value):
+    """One case that was left out, with the reason."""
+
+    case: str
+    patient: str
+    findings: tuple[Finding, ...]
 
 
 class Manifest(Value):
-    """A row a case, the findings, and what was quarantined."""
+    """A row a case, accepted or quarantined."""
 
     seed: int
+    layout: str
+    label_map: str
     cases: tuple[Case, ...]
-    quarantined: tuple[str, ...]
-    findings: tuple[Finding, ...]
+    quarantine: tuple[Quarantined, ...]
 
     @classmethod
     def of(cls, dataset: Path) -> "Manifest":
@@ -61,6 +83,17 @@ class Manifest(Value):
     def patients(self) -> dict[str, str]:
         """Patient by case."""
         return {case.case: case.patient for case in self.cases}
+
+    @property
+    def quarantined(self) -> tuple[str, ...]:
+        """Names of the cases that were left out."""
+        return tuple(row.case for row in self.quarantine)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All findings, in order of their cases."""
+        rows: list[Case | Quarantined] = [*self.cases, *self.quarantine]
+        return tuple(finding for row in sorted(rows, key=lambda row: row.case) for finding in row.findings)
 
 
 def image_path(dataset: Path, case: Case) -> Path:

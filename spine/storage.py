@@ -67,6 +67,15 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
 
 
+def clear_leftovers(path: Path) -> None:
+    """Remove what killed runs left beside ``path`` when they replaced that folder; nobody else may work on it."""
+    for partial in path.parent.glob(f".partial-{path.name}-*"):
+        shutil.rmtree(partial, ignore_errors=True)
+    for doomed in path.parent.glob(".replaced-*"):
+        if (doomed / path.name).exists() or not any(doomed.iterdir()):
+            shutil.rmtree(doomed, ignore_errors=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` atomically."""
     with atomic_file(path) as partial:

@@ -15,6 +15,7 @@ from spine.errors import MalformedFileError, MissingPathError, OutOfSpaceError
 from spine.storage import (
     atomic_file,
     atomic_folder,
+    clear_leftovers,
     digest_bytes,
     digest_file,
     digest_folder,
@@ -235,3 +236,14 @@ def test_the_digest_of_a_folder_depends_on_names_and_contents_only(tmp_path: Pat
     assert first != make("renamed", {"a": "1", "in/c": "2"})
     assert first != make("changed", {"a": "1", "in/b": "3"})
     assert first != make("swapped", {"a": "2", "in/b": "1"})
+
+
+def test_what_a_killed_run_left_beside_a_folder_is_cleared_and_nothing_else(tmp_path):
+    target = tmp_path / "set"
+    for name in (".partial-set-x1", ".replaced-y/set", ".partial-other-x1", ".replaced-z/other", "set", "sets"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "file").write_text("x")
+    (tmp_path / ".replaced-empty").mkdir()
+    clear_leftovers(target)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {".partial-other-x1", ".replaced-z", "set", "sets"}

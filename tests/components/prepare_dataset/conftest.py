@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from components.prepare_dataset.checks import CheckedCase, check_case
-from components.prepare_dataset.layout import find_cases
+from components.prepare_dataset.layouts import find_cases
 from spine.dataset import Finding
 from spine.phantom import make_scan
 from spine.volume.nifti import write_volume
@@ -83,11 +83,21 @@ def files(raw: Path) -> RawFiles:
 
 
 @pytest.fixture
+def files_of() -> Callable[[Path, str], RawFiles]:
+    """A function that returns the files of one case of a raw folder."""
+
+    def files(folder: Path, case: str) -> RawFiles:
+        return RawFiles(folder / "volumes" / f"{case}.nii.gz", folder / "segmentations" / f"{case}.nii.gz")
+
+    return files
+
+
+@pytest.fixture
 def findings() -> Callable[[Path], list[Finding]]:
     """A function that checks every case of a raw folder and returns all findings."""
 
     def check(folder: Path) -> list[Finding]:
-        return [finding for case in find_cases(folder) for finding in check_case(case)[1]]
+        return [finding for case in find_cases(folder).cases for finding in check_case(case)[1]]
 
     return check
 
@@ -97,7 +107,7 @@ def checked() -> Callable[[Path, str], CheckedCase]:
     """A function that returns one case of a raw folder, which must be accepted."""
 
     def check(folder: Path, case: str) -> CheckedCase:
-        (found,) = (each for each in find_cases(folder) if each.case == case)
+        (found,) = (each for each in find_cases(folder).cases if each.case == case)
         accepted, told = check_case(found)
         assert accepted, told
         return accepted

@@ -3,11 +3,14 @@
 import gzip
 import hashlib
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -74,15 +77,42 @@ def test_preparing_twice_gives_identical_files(prepared, many, tmp_path):
     assert hashes(folder) == hashes(tmp_path / "again")
 
 
-def test_adding_cases_never_moves_an_old_one_between_train_and_test(prepared, many, tmp_path):
-    _, after = prepared
+@pytest.mark.parametrize("output", ["the same output", "another output"])
+def test_adding_cases_never_moves_an_old_one_between_train_and_test(many, tmp_path, output):
+    later = tmp_path / "later"
     for number in (0, 1, 6, 7, 12):
         for kind in ("volumes", "segmentations"):
-            (many / kind / f"case_{number:02d}.nii.gz").unlink()
-    before = prepare_dataset(raw=many, output=tmp_path / "fewer", choices=CHOICES)
+            (later / kind).mkdir(parents=True, exist_ok=True)
+            (many / kind / f"case_{number:02d}.nii.gz").rename(later / kind / f"case_{number:02d}.nii.gz")
+    before = prepare_dataset(raw=many, output=tmp_path / "one", choices=CHOICES)
+    shutil.copytree(later, many, dirs_exist_ok=True)
+    target = tmp_path / ("one" if output == "the same output" else "two")
+    after = prepare_dataset(raw=many, output=target, choices=CHOICES)
     split = {case.case: case.split for case in after.cases}
-    assert len(before.cases) == 11
+    assert (len(before.cases), len(after.cases)) == (11, 16)
     assert {case.case: case.split for case in before.cases}.items() <= split.items()
+
+
+def test_the_lock_holds_a_case_where_it_was_even_where_the_draw_would_not(prepared, many):
+    folder, manifest = prepared
+    lock = folder.with_name("prepared.splits.json")
+    written = json.loads(lock.read_text())
+    assert written["cases"] == {case.case: case.split for case in manifest.cases}
+    other = {"train": "test", "test": "train"}
+    swapped = {case: other[split] for case, split in written["cases"].items()}
+    lock.write_text(json.dumps({**written, "cases": swapped}))
+    after = prepare_dataset(raw=many, output=folder, choices=CHOICES)
+    assert {case.case: case.split for case in after.cases} == swapped
+    assert json.loads(lock.read_text())["cases"] == swapped
+
+
+def test_another_seed_is_refused_until_the_lock_is_removed(prepared, many):
+    folder, _ = prepared
+    other = Choices(seed=2, test_share=0.3)
+    with pytest.raises(InvalidValueError, match="seed is 2; expected 1"):
+        prepare_dataset(raw=many, output=folder, choices=other)
+    folder.with_name("prepared.splits.json").unlink()
+    assert prepare_dataset(raw=many, output=folder, choices=other).seed == 2
 
 
 def test_another_orientation_gives_the_volumes_of_the_original(prepared, many, tmp_path):
@@ -138,11 +168,12 @@ def test_too_many_rejects_stop_with_one_line_that_names_the_first(many, tmp_path
         (many / "volumes" / f"case_{number:02d}.nii.gz").write_bytes(b"")
     assert main(["--raw", str(many), "--output", str(tmp_path / "prepared")]) == 2
     streams = capsys.readouterr()
-    told = [line for line in streams.err.splitlines() if not line.startswith("prepare_dataset: check and convert")]
+    told = [line for line in streams.err.splitlines() if not line.startswith("prepare_dataset: ")]
     assert len(told) == 1 and told[0].startswith("error: share of refused cases")
     assert "0.562" in told[0] and "at most 0.5" in told[0] and "case_00" in told[0] and "zero bytes" in told[0]
     assert streams.out == ""
-    assert [path.name for path in tmp_path.iterdir()] == ["many"]
+    assert {path.name for path in tmp_path.iterdir()} == {"many", "prepared.report", ".prepared.cases"}
+    assert "zero bytes" in (tmp_path / "prepared.report" / "index.html").read_text()
 
 
 def test_half_of_the_cases_may_be_rejected(many, tmp_path):
@@ -180,12 +211,49 @@ def test_a_raw_folder_that_can_t_be_used_is_one_line_and_exit_2(raw, tmp_path, c
     assert not (tmp_path / "prepared").exists()
 
 
-@pytest.mark.skipif("__import__('os').geteuid() == 0", reason="root reads everything")
-def test_a_raw_folder_without_permission_is_one_line_and_exit_2(raw, tmp_path, capsys):
-    (raw / "volumes").chmod(0)
-    assert main(["--raw", str(raw), "--output", str(tmp_path / "prepared")]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "volumes" in line and "permission denied" in line
+@pytest.fixture
+def unprivileged():
+    """A function that runs the step as a user who may not read what its mode forbids, root or not."""
+    if os.geteuid():
+        drop = []
+    elif shutil.which("setpriv"):
+        forbidden = "-dac_override,-dac_read_search"
+        drop = ["setpriv", f"--bounding-set={forbidden}", f"--inh-caps={forbidden}"]
+    else:
+        pytest.skip("root reads everything, and there is no setpriv to take that away")
+
+    def run(raw, output):
+        command = [*drop, sys.executable, "-m", "components.prepare_dataset", "--raw", str(raw)]
+        return subprocess.run([*command, "--output", str(output)], capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.mark.parametrize("folder", ["volumes", "."])
+def test_a_folder_that_may_not_be_read_is_one_line_and_exit_2(raw, tmp_path, unprivileged, folder):
+    (raw / folder).chmod(0)
+    try:
+        done = unprivileged(raw, tmp_path / "prepared")
+    finally:
+        (raw / folder).chmod(0o755)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert line.startswith(f"error: {raw}") and ": permission denied; expected" in line
+    assert not (tmp_path / "prepared").exists()
+
+
+def test_a_file_that_may_not_be_read_is_quarantined_and_taken_in_once_it_may(many, tmp_path, unprivileged):
+    hidden = many / "volumes" / "case_03.nii.gz"
+    hidden.chmod(0)
+    done = unprivileged(many, tmp_path / "prepared")
+    assert done.returncode == 0, done.stderr
+    (row,) = Manifest.of(tmp_path / "prepared").quarantine
+    (found,) = row.findings
+    assert (row.case, found.check) == ("case_03", "readable")
+    assert found.message.startswith("volumes/case_03.nii.gz: permission denied")
+    hidden.chmod(0o644)
+    unprivileged(many, tmp_path / "prepared")
+    assert not Manifest.of(tmp_path / "prepared").quarantine
 
 
 def test_an_earlier_prepared_set_is_replaced_as_a_whole(prepared, many):
@@ -217,6 +285,7 @@ def test_a_kill_in_mid_work_leaves_no_output_and_a_second_run_equals_an_uninterr
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert "check and convert" in process.stderr.readline()
         process.kill()
+        process.stderr.read()  # ends when the workers have ended, too
     assert process.returncode == -signal.SIGKILL
     assert not output.exists()
     again = subprocess.run(arguments, capture_output=True, text=True, check=True)
@@ -229,3 +298,161 @@ def test_files_are_compressed_without_a_time_stamp(prepared):
     content = image_path(folder, manifest.cases[0]).read_bytes()
     assert content[4:8] == bytes(4)
     assert len(gzip.decompress(content)) > 352
+
+
+def sources(folder):
+    return {path.relative_to(folder): path.stat().st_ino for path in folder.rglob("*.nii.gz")}
+
+
+def test_after_one_new_case_only_that_case_is_prepared(many, tmp_path, capsys):
+    late = {kind: many / kind / "case_08.nii.gz" for kind in ("volumes", "segmentations")}
+    for kind, path in late.items():
+        path.rename(tmp_path / f"{kind}.nii.gz")
+    folder = tmp_path / "prepared"
+    prepare_dataset(raw=many, output=folder, choices=CHOICES)
+    before = sources(folder)
+    for kind, path in late.items():
+        (tmp_path / f"{kind}.nii.gz").rename(path)
+    capsys.readouterr()
+    prepare_dataset(raw=many, output=folder, choices=CHOICES)
+    after = sources(folder)
+    # The same file on disk, not one with the same content: nothing was written again.
+    assert before.items() <= after.items()
+    assert {path.name for path in after.keys() - before.keys()} == {"case_08.nii.gz", "case_08_0000.nii.gz"}
+    assert "16/16 15 as before" in capsys.readouterr().err
+
+
+def test_a_changed_source_is_prepared_again(prepared, many):
+    import nibabel
+
+    folder, before = prepared
+    path = many / "volumes" / "case_04.nii.gz"
+    image = nibabel.load(path)
+    nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj) + np.int16(1), image.affine), path)
+    after = prepare_dataset(raw=many, output=folder, choices=CHOICES)
+    changed = {a.case for a, b in zip(after.cases, before.cases, strict=True) if a.image_sha256 != b.image_sha256}
+    assert changed == {"case_04"}
+
+
+def test_a_kept_case_that_was_damaged_is_not_trusted(prepared, many):
+    folder, _ = prepared
+    expected = hashes(folder)
+    victim = image_path(folder, Manifest.of(folder).cases[0])
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 1
+    victim.chmod(0o644)
+    victim.write_bytes(content)  # the store's file too: they are one
+    prepare_dataset(raw=many, output=folder, choices=CHOICES)
+    assert hashes(folder) == expected
+
+
+def test_cases_that_left_the_raw_data_leave_the_store(prepared, many):
+    folder, _ = prepared
+    store = folder.with_name(".prepared.cases")
+    assert sum(path.is_dir() for path in store.iterdir()) == 16
+    for kind in ("volumes", "segmentations"):
+        (many / kind / "case_01.nii.gz").unlink()
+    prepare_dataset(raw=many, output=folder, choices=CHOICES)
+    assert sum(path.is_dir() for path in store.iterdir()) == 15
+
+
+def test_the_same_data_elsewhere_give_the_same_bytes(prepared, many, tmp_path):
+    folder, _ = prepared
+    moved = tmp_path / "another" / "place"
+    shutil.copytree(many, moved)
+    prepare_dataset(raw=moved, output=tmp_path / "from-there", choices=CHOICES)
+    assert hashes(folder) == hashes(tmp_path / "from-there")
+
+
+def test_raw_data_are_only_read(many, tmp_path):
+    before = hashes(many)
+    for path in many.rglob("*"):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    prepare_dataset(raw=many, output=tmp_path / "prepared", choices=CHOICES)
+    assert hashes(many) == before
+
+
+def test_two_runs_on_one_output_at_once_are_refused(many, tmp_path):
+    from components.prepare_dataset.case_store import CaseStore
+
+    with CaseStore(tmp_path / ".prepared.cases").locked(), pytest.raises(InvalidValueError, match="output in work"):
+        prepare_dataset(raw=many, output=tmp_path / "prepared", choices=CHOICES)
+
+
+def small_disk(folder, size):
+    """Mount a disk of ``size`` on ``folder``; skips where that is not allowed."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    if os.geteuid() or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a small disk")
+
+
+def test_a_full_disk_is_one_line_and_nothing_takes_the_final_name(many, tmp_path):
+    disk = tmp_path / "disk"
+    small_disk(disk, "256k")
+    output = disk / "prepared"
+    try:
+        command = [sys.executable, "-m", "components.prepare_dataset", "--raw", str(many), "--output", str(output)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        told = [line for line in done.stderr.splitlines() if not line.startswith("prepare_dataset: ")]
+        assert done.returncode == 2
+        assert len(told) == 1 and "no space left on this disk; expected" in told[0]
+        assert not output.exists()
+        subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+        again = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert again.returncode == 0, again.stderr
+        prepare_dataset(raw=many, output=tmp_path / "whole", choices=Choices())
+        assert hashes(output) == hashes(tmp_path / "whole")
+    finally:
+        subprocess.run(["umount", str(disk)], check=False)
+
+
+@pytest.mark.parametrize("delay_s", [0.05, 0.2, 0.4, 0.7, 1.1])
+def test_killed_at_any_moment_a_second_run_equals_an_uninterrupted_one(prepared, many, tmp_path, delay_s):
+    whole, _ = prepared
+    output = tmp_path / "killed" / "prepared"
+    command = [sys.executable, "-m", "components.prepare_dataset", "--raw", str(many), "--output", str(output)]
+    arguments = [*command, "--seed", "1", "--test-share", "0.3"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stderr.readline()
+        time.sleep(delay_s)
+        process.kill()
+        process.stderr.read()
+    subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert hashes(output) == hashes(whole)
+    assert not [path for path in output.parent.iterdir() if path.name.startswith(".partial-")]
+
+
+def test_cases_set_aside_are_left_out_with_the_reason_and_do_not_count_as_rejects(many, tmp_path):
+    aside = tmp_path / "set_aside.yaml"
+    aside.write_text("\n".join(f"case_{number:02d}: T9 and T10 are swapped" for number in range(9)) + "\n")
+    choices = Choices(seed=1, test_share=0.3, set_aside=aside, rejects_allowed=0.0)
+    manifest = prepare_dataset(raw=many, output=tmp_path / "prepared", choices=choices)
+    assert len(manifest.cases) == 7 and len(manifest.quarantined) == 9
+    told = {finding.message for row in manifest.quarantine for finding in row.findings if finding.check == "set-aside"}
+    assert told == {"T9 and T10 are swapped"}
+
+
+def test_a_process_that_a_file_brings_down_costs_that_case_only(many, tmp_path, monkeypatch):
+    # A decoder can crash on a damaged file; here a hook in the workers does it, for one case.
+    hook = tmp_path / "hook"
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "def trap(event, args):\n"
+        "    if event == 'open' and 'case_05_bad' in str(args[0]):\n"
+        "        os.kill(os.getpid(), 11)\n"
+        "sys.addaudithook(trap)\n"
+    )
+    for kind in ("volumes", "segmentations"):
+        (many / kind / "case_05.nii.gz").rename(many / kind / "case_05_bad.nii.gz")
+    command = [sys.executable, "-m", "components.prepare_dataset", "--raw", str(many), "--output"]
+    environment = {**os.environ, "PYTHONPATH": f"{hook}{os.pathsep}{Path.cwd()}"}
+    done = subprocess.run(
+        [*command, str(tmp_path / "prepared")], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (row,) = Manifest.of(tmp_path / "prepared").quarantine
+    assert row.case == "case_05_bad"
+    assert "reading it ended the process" in row.findings[0].message
+    assert len(Manifest.of(tmp_path / "prepared").cases) == 15

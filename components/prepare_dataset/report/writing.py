@@ -1,0 +1,81 @@
+"""The report's folder: page, JSON and pictures, replaced as a whole."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from components.prepare_dataset.assembly import Prepared
+from components.prepare_dataset.case_store import IMAGE_FILE, LABELS_FILE
+from components.prepare_dataset.checks.catalogue import CHECKS
+from components.prepare_dataset.workers import each
+from spine import progress
+from spine.dataset import Case
+from spine.storage import atomic_file, atomic_folder, write_json, write_text
+from spine.volume.nifti import read_image, read_labels
+
+PICTURES = "pictures"
+_STEP = "prepare_dataset"
+
+
+def write_report(folder: Path, *, prepared: Prepared, name: str, workers: int) -> None:
+    """Write ``index.html``, ``report.json`` and a picture of every warned case; ``name`` is that of the raw data."""
+    from components.prepare_dataset.report.page import page
+
+    warned = [case for case in prepared.manifest.cases if is_warned(case)]
+    with atomic_folder(folder) as partial_folder:
+        draw = partial(draw_picture, folders=dict(prepared.folders), target=partial_folder / PICTURES)
+        for done, _ in enumerate(each(draw, warned, workers=workers), start=1):
+            progress.report(_STEP, "draw warned cases", done=done, total=len(warned))
+        write_json(partial_folder / "report.json", as_json(prepared, name=name))
+        write_text(partial_folder / "index.html", page(prepared, name=name, warned=warned))
+
+
+def is_warned(case: Case) -> bool:
+    """Whether a case has a finding that a person should look at."""
+    return any(finding.severity == "warn" for finding in case.findings)
+
+
+def draw_picture(case: Case, *, folders: dict[str, Path], target: Path) -> None:
+    """Draw one case, sagittal and coronal, with its labels: the work of one worker."""
+    from spine.drawing.overlays import draw_case
+    from spine.drawing.planes import cut
+
+    kept = folders[case.case]
+    planes = cut(image=read_image(kept / IMAGE_FILE), reference=read_labels(kept / LABELS_FILE), prediction=None)
+    with atomic_file(target / f"{case.case}.png") as partial_file:
+        partial_file.write_bytes(draw_case(case=case.case, planes=planes, compared=False))
+
+
+def as_json(prepared: Prepared, *, name: str) -> dict[str, Any]:
+    """Return the report as strict JSON: how many cases went where, and every finding by its check."""
+    manifest = prepared.manifest
+    findings = manifest.findings
+    return {
+        "raw": name,
+        "layout": manifest.layout,
+        "label_map": manifest.label_map,
+        "seed": manifest.seed,
+        "cases": {
+            "found": len(manifest.cases) + len(manifest.quarantine),
+            "training": len(manifest.members(split="train")),
+            "test": len(manifest.members(split="test")),
+            "quarantined": len(manifest.quarantine),
+            "warned": sum(is_warned(case) for case in manifest.cases),
+        },
+        "patients": len({case.patient for case in manifest.cases}),
+        "checks": [
+            {
+                "check": name,
+                "severity": check.severity,
+                "about": check.about,
+                "number": check.number,
+                "findings": [
+                    {"case": found.case, "value": found.value, "message": found.message}
+                    for found in findings
+                    if found.check == name
+                ],
+            }
+            for name, check in CHECKS.items()
+        ],
+        "quarantine": [row.case for row in manifest.quarantine],
+    }
