@@ -7,6 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.evaluate_folds.suspects import write_suspects
 from model_registry.champion import champion_of, dataset_of
 from model_registry.lifecycle import Registry
 from model_registry.models import load_segmenter
@@ -72,6 +73,13 @@ def evaluate_folds(
     for record in trained:
         scored += predictor.score(manifest.members(split="train", fold=record.fold), [record], len(scored), total)
     out_of_fold = Evaluation(name=f"{recipe.name}, out of fold", scans=tuple(scored), summary=summarize(scored))
+    write_suspects(
+        folder,
+        name=f"{recipe.name}, out of fold",
+        dataset=root / plan.dataset_folder,
+        predictions=folder / "predictions",
+        cases=[case for record in trained for case in manifest.members(split="train", fold=record.fold)],
+    )
     tested = predictor.score(manifest.members(split="test"), trained, len(scored), total)
     test = Evaluation(name=f"{recipe.name}, locked test set", scans=tuple(tested), summary=summarize(tested))
     predictor.write_golden_case(trained, folder / GOLDEN_FOLDER)
