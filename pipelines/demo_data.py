@@ -15,7 +15,7 @@ from spine.storage import write_text
 
 SCANS = 40
 _SEED = 1
-_SPLIT = {"seed": 1, "test_share": 0.3}
+_PARAMETERS = {"raw": "data/raw", "split": {"seed": 1, "test_share": 0.3}, "rejects_allowed": 0.5}
 _REMOTE = "../../dvc-remote"
 _PROJECT = Path(__file__).resolve().parents[1]
 
@@ -48,8 +48,10 @@ def make_demo_data(root: Path, *, scans: int) -> Path:
 
 def _write_definitions(repository: Path) -> None:
     """Use the project's own dvc.yaml, with the demonstration's parameters and remote."""
-    shutil.copy(_PROJECT / "dvc.yaml", repository / "dvc.yaml")
-    write_text(repository / "params.yaml", yaml.safe_dump({"raw": "data/raw", "split": _SPLIT}))
+    for name in ("dvc.yaml", "set_aside.yaml"):
+        if not (repository / name).is_file():
+            shutil.copy(_PROJECT / name, repository / name)
+    write_text(repository / "params.yaml", yaml.safe_dump(_PARAMETERS))
     config = (_PROJECT / ".dvc" / "config").read_text(encoding="utf-8")
     write_text(repository / ".dvc" / "config", config.replace("../.spineline/dvc-remote", _REMOTE))
     write_text(repository / ".dvc" / ".gitignore", "/config.local\n/tmp\n/cache\n")

@@ -31,7 +31,7 @@ def project(workstation, demonstrated):
     """A clone-like folder of the workstation: the data side of the project, raw scans, masks, a scan to segment."""
     folder = workstation.folder / "state" / "own-scans"
     folder.mkdir()
-    for name in ("dvc.yaml", "params.yaml"):
+    for name in ("dvc.yaml", "params.yaml", "set_aside.yaml"):
         shutil.copy(PROJECT / name, folder / name)
     shutil.copytree(PROJECT / ".dvc", folder / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp"))
     write_raw_set(folder / "data" / "raw", scans=14, seed=4)

@@ -48,9 +48,19 @@ COMMANDS = {
     "nonsense": ["No such command 'nonsense'"],
     "versions --nope": ["No such option: --nope"],
     "prepare": ["Missing argument 'raw'"],
-    "prepare nowhere": ["nowhere: not found", "expected a folder with volumes/"],
-    "prepare file": ["file: not found", "expected a folder with volumes/"],
-    "prepare empty": ["empty/volumes: not found"],
+    "prepare nowhere": ["nowhere: not found", "expected a folder of raw scans"],
+    "prepare file": ["file: not found", "expected a folder of raw scans"],
+    "prepare empty": ["empty: holds ", "expected kaggle: volumes/ and segmentations/", "; or verse: rawdata/"],
+    "prepare empty --layout bids": ["unknown layout 'bids'", "ctspine1k, dicom, kaggle"],
+    "prepare empty --labels kits": ["unknown label map 'kits'", "ctspine1k, ours, totalsegmentator, verse"],
+    "prepare empty --rejects-allowed 2": ["share of rejects allowed is 2.0", "a number from 0 to 1"],
+    "prepare empty --set-aside nope.yaml": ["file of cases set aside is 'nope.yaml'", "a YAML file"],
+    "suspects": ["evaluations: not found", "an evaluated candidate"],
+    "suspects nowhere": ["suspects.json: not found", "the suspects of an evaluation"],
+    "set-aside case_1": ["Missing option '--reason'"],
+    "set-aside case_1 --reason=": ["case and reason is 'case_1'", "a reason"],
+    "phantom out --scans 0": ["scans is 0", "1 or more"],
+    "phantom out --layout bids": ["unknown layout 'bids'", "kaggle, totalsegmentator"],
     "prepare empty --seed one": ["--seed", "'one'", "valid integer"],
     "prepare empty --test-share 2": ["test share is 2.0", "between 0 and 1"],
     "run --on mars": ["'mars'", "'local', 'kubernetes'"],
@@ -275,7 +285,8 @@ def test_an_interrupt_is_told_in_one_line_with_status_130(place, root):
     assert run.returncode == 130
     (line,) = (line for line in told.splitlines() if not line.startswith("prepare_dataset: "))
     assert line.startswith("interrupted; run the same command again")
-    assert not [path.name for path in place.iterdir() if "prepared" in path.name]
+    # Cases that were finished are kept for the next call, out of sight; nothing has the output's name.
+    assert [path.name for path in place.iterdir() if "prepared" in path.name] == [".prepared.cases"]
 
 
 def test_a_wrong_variable_of_the_environment_is_named(spineline, monkeypatch):

@@ -10,7 +10,10 @@ import pytest
 
 HEAVY = ("torch", "mlflow", "nnunetv2", "kfp", "batchgenerators", "fastapi", "boto3", "sqlalchemy", "matplotlib", "dvc")
 COMMANDS = {
-    "prepare": ["--output", "--seed", "--test-share", "--json"],
+    "prepare": ["--output", "--layout", "--labels", "--seed", "--test-share", "--splits", "--set-aside", "--json"],
+    "suspects": ["evaluation", "--json"],
+    "set-aside": ["case", "--reason", "--file"],
+    "phantom": ["--scans", "--layout", "--seed"],
     "run": ["--on", "--dataset", "--recipe", "--policy", "--folds", "--start-from", "--profile", "--json"],
     "compile": ["--output", "--profile", "--recipe", "--folds", "--json"],
     "evaluate": ["--references", "--predictions", "--output", "--name", "--json"],
