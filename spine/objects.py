@@ -1,25 +1,52 @@
 """Object stores that a data set is pulled from: a folder or any S3 endpoint, behind one small interface."""
 
-import shutil
+import http.client
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from spine.errors import InvalidValueError, MissingPathError, SpinelineError
 
+Block = bytes | memoryview
+"""A part of an object, good until the next one is asked for."""
+
+BLOCK_BYTES = 1 << 20
+_TRIES = 4
+_WAIT_S = 0.2
+_LANE_TIMEOUT_S = 10.0
+_SIGNED_FOR_S = 300
+"""A signed URL lies in the store's log: it should not be good for long."""
+_WHOLE_STORE = frozenset(
+    ("NoSuchBucket", "AllAccessDisabled", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken")
+)
+"""Codes of S3 that say as much of every other object."""
+
 
 class ObjectUnavailableError(SpinelineError):
-    """An object of a store is missing, forbidden or can't be reached."""
+    """An object of a store is missing, forbidden or can't be read."""
 
     def __init__(self, place: str, *, reason: str) -> None:
-        super().__init__(f"{place}: {reason}; expected an object that can be read")
+        self.place = place
+        self.reason = " ".join(reason.split())
+        super().__init__(f"{place}: {self.reason}; expected an object that can be read")
+
+
+class StoreUnreachableError(ObjectUnavailableError):
+    """A store gives no object at all: nobody answers, there are no keys, or there is no such bucket."""
 
 
 class ObjectStore(Protocol):
-    """A place that holds whole objects by key."""
+    """A place that holds whole objects by key; it may be read from many threads at once."""
 
-    def fetch(self, key: str, target: Path) -> None:
-        """Copy an object's content to ``target``; raises ObjectUnavailableError naming the object."""
+    def blocks(self, key: str) -> Iterator[Block]:
+        """Yield an object's content in order, in blocks.
+
+        Raises ObjectUnavailableError naming the object, StoreUnreachableError where no other could be had either.
+        """
 
 
 class FolderStore:
@@ -30,46 +57,180 @@ class FolderStore:
             raise MissingPathError(folder, expected="the folder of a DVC remote (was the data set pushed?)")
         self._folder = folder
 
-    def fetch(self, key: str, target: Path) -> None:
-        """Copy the file of ``key``."""
+    def blocks(self, key: str) -> Iterator[Block]:
+        """Yield the file of ``key``."""
         source = self._folder / key
         try:
-            shutil.copyfile(source, target)
-        except (FileNotFoundError, PermissionError) as error:
-            raise ObjectUnavailableError(str(source), reason=(error.strerror or "unreadable").lower()) from error
+            with source.open("rb", buffering=0) as stream:
+                while block := stream.read(BLOCK_BYTES):
+                    yield block
+        except OSError as error:
+            # A share that was unmounted takes all of its objects with it.
+            kind = ObjectUnavailableError if self._folder.is_dir() else StoreUnreachableError
+            raise kind(str(source), reason=(error.strerror or "unreadable").lower()) from error
 
 
 class S3Store:
     """Objects below a prefix of an S3 bucket; credentials come from boto3's own chain."""
 
-    def __init__(self, url: str, *, endpoint: str | None) -> None:
+    def __init__(self, url: str, *, endpoint: str | None, connections: int) -> None:
         import boto3
+        from botocore.config import Config
+        from botocore.utils import get_environ_proxies
 
-        parts = urlsplit(url)
-        self._bucket, self._prefix = parts.netloc, parts.path.strip("/")
-        self._client: Any = boto3.client("s3", endpoint_url=endpoint)
+        self._bucket, _, prefix = url.partition("://")[2].partition("/")
+        self._prefix = prefix.strip("/")
+        # Checksums that S3 alone computes are asked for by default, and other stores refuse or miscount them; the
+        # content is checked by its own hash anyway.
+        config = Config(
+            max_pool_connections=connections,
+            signature_version="s3v4",
+            retries={"mode": "standard"},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        )
+        try:
+            self._client: Any = boto3.client("s3", endpoint_url=endpoint, config=config)
+        except ValueError as error:
+            raise InvalidValueError("S3 endpoint", endpoint, expected="a URL such as http://host:9000") from error
+        # Only boto3 knows how to go through a proxy.
+        self._lane = _Lane(self._client, self._bucket, is_open=not get_environ_proxies(self._client.meta.endpoint_url))
 
-    def fetch(self, key: str, target: Path) -> None:
-        """Download the object of ``key``."""
-        from boto3.exceptions import Boto3Error
-        from botocore.exceptions import BotoCoreError, ClientError
+    def blocks(self, key: str) -> Iterator[Block]:
+        """Yield the object of ``key``; a connection that breaks off is taken up again at the byte reached."""
+        from botocore.exceptions import BotoCoreError
 
         name = f"{self._prefix}/{key}".lstrip("/")
-        place = f"s3://{self._bucket}/{name}"
+        reached, broken = 0, 0
+        if answer := self._lane.get(name):
+            whole = answer.length
+            for part in self._lane.blocks(answer):
+                reached += len(part)
+                yield part
+            if reached == whole:
+                return
+        while True:
+            body = self._body(name, start=reached)
+            begun = reached
+            try:
+                with closing(body):
+                    while block := body.read(BLOCK_BYTES):
+                        reached += len(block)
+                        yield block
+                return
+            except BotoCoreError as error:
+                # A long object over a poor line may break often, as long as it gets on.
+                broken = 1 if reached - begun >= BLOCK_BYTES else broken + 1
+                if broken == _TRIES:
+                    reason = f"broke off {broken} times, last after {reached} bytes ({error})"
+                    raise ObjectUnavailableError(self._place(name), reason=reason) from error
+                time.sleep(_WAIT_S * broken)
+
+    def _body(self, name: str, *, start: int) -> Any:
+        """Ask for an object from byte ``start`` on and return its body, not yet read."""
+        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+        rest = {"Range": f"bytes={start}-"} if start else {}
         try:
-            self._client.download_file(self._bucket, name, str(target))
+            answer = self._client.get_object(Bucket=self._bucket, Key=name, **rest)
+            if start and answer["ResponseMetadata"]["HTTPStatusCode"] != 206:
+                # A store that knows no ranges sends the whole object again.
+                _skip(answer["Body"], start)
         except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "unknown")
-            raise ObjectUnavailableError(place, reason=f"the store answered {code}") from error
-        except (BotoCoreError, Boto3Error) as error:
-            raise ObjectUnavailableError(place, reason=str(error)) from error
+            raise self._refused(name, error) from error
+        except HTTPClientError as error:
+            raise ObjectUnavailableError(self._place(name), reason=str(error)) from error
+        except BotoCoreError as error:
+            raise StoreUnreachableError(self._place(name), reason=str(error)) from error
+        return answer["Body"]
+
+    def _refused(self, name: str, error: Any) -> ObjectUnavailableError:
+        code = str(error.response.get("Error", {}).get("Code", "unknown"))
+        status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
+        told = code if status in code else f"{status} {code}"
+        kind = StoreUnreachableError if code in _WHOLE_STORE else ObjectUnavailableError
+        return kind(self._place(name), reason=f"the store answered {told}")
+
+    def _place(self, name: str) -> str:
+        return f"s3://{self._bucket}/{name}"
 
 
-def open_store(url: str, *, endpoint: str | None = None, relative_to: Path) -> ObjectStore:
-    """Open the store that a DVC remote's URL names: ``s3://bucket/prefix`` or a folder."""
+class _Lane:
+    """Plain GETs of URLs that boto3 signs, a connection and a buffer a thread.
+
+    A call of boto3 costs a millisecond of Python, as much as hashing half a megabyte, and its bodies are copied once
+    more. Here is no judgement: any answer that isn't plainly the object, and any error, is left to boto3, which
+    retries, follows to another region, knows the user's certificates, or says what is wrong.
+    """
+
+    def __init__(self, client: Any, bucket: str, *, is_open: bool) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._is_open = is_open
+        self._thread = threading.local()
+
+    def get(self, name: str) -> http.client.HTTPResponse | None:
+        """Ask for an object; return the answer, its content still to be read, or None where boto3 has to ask."""
+        from botocore.exceptions import BotoCoreError
+
+        if not self._is_open:
+            return None
+        try:
+            asked = {"Bucket": self._bucket, "Key": name}
+            parts = urlsplit(self._client.generate_presigned_url("get_object", Params=asked, ExpiresIn=_SIGNED_FOR_S))
+            connection = self._connection(parts.scheme, parts.netloc)
+            connection.request("GET", f"{parts.path}?{parts.query}", headers={"Accept-Encoding": "identity"})
+            answer = connection.getresponse()
+        except (OSError, http.client.HTTPException, BotoCoreError):
+            self._close()
+            return None
+        if answer.status == 200 and answer.length is not None:
+            return answer
+        # That an object is missing says nothing of the others.
+        self._close(for_good=answer.status != 404)
+        return None
+
+    def blocks(self, answer: http.client.HTTPResponse) -> Iterator[memoryview]:
+        """Yield an answer's content; where it breaks off, there is less of it."""
+        buffer = self._thread.buffer
+        try:
+            while count := answer.readinto(buffer):
+                yield buffer[:count]
+        except (OSError, http.client.HTTPException):
+            self._close()
+        finally:
+            if answer.length:
+                self._close(for_good=False)
+
+    def _connection(self, scheme: str, host: str) -> http.client.HTTPConnection:
+        kept: http.client.HTTPConnection | None = getattr(self._thread, "connection", None)
+        if kept is None:
+            secure = scheme == "https"
+            kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+            kept = self._thread.connection = kind(host, timeout=_LANE_TIMEOUT_S)
+            self._thread.buffer = memoryview(bytearray(BLOCK_BYTES))
+        return kept
+
+    def _close(self, *, for_good: bool = True) -> None:
+        """Drop this thread's connection, which may be in the middle of an answer, and the lane with it."""
+        self._is_open = self._is_open and not for_good
+        if kept := getattr(self._thread, "connection", None):
+            kept.close()
+
+
+def _skip(body: Any, count: int) -> None:
+    while count and (block := body.read(min(count, BLOCK_BYTES))):
+        count -= len(block)
+
+
+def open_store(url: str, *, endpoint: str | None = None, relative_to: Path, connections: int = 10) -> ObjectStore:
+    """Open the store that a DVC remote's URL names: ``s3://bucket/prefix`` or a folder.
+
+    ``connections`` is how many threads will read from it at once.
+    """
     scheme = urlsplit(url).scheme
     if scheme == "s3":
-        return S3Store(url, endpoint=endpoint)
+        return S3Store(url, endpoint=endpoint, connections=connections)
     if scheme in ("", "file"):
         # A plain path is no URL: it may hold '#' and '?'.
         return FolderStore((relative_to / (urlsplit(url).path if scheme else url)).resolve())

@@ -1,9 +1,11 @@
-"""What a git revision says of the data set: the hash in its dvc.lock and the remote in its DVC configuration."""
+"""What a git revision says of the data set: hash and size in its dvc.lock, the remote in its DVC configuration."""
 
 import configparser
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -12,32 +14,44 @@ from spine.settings import child_environment
 from spine.storage import digest_bytes, short
 
 STAGE = "prepare_dataset"
+OUTPUT = "data/prepared"
+_DIRECTORY = re.compile(r"[0-9a-f]{32}\.dir")
 _EXPECTED_LOCK = f"a dvc.lock with the stage {STAGE} (run `dvc repro` and commit dvc.lock)"
 
 
 @dataclass(frozen=True)
 class Pointer:
-    """Where a revision's data are: commit, DVC hash of the directory, remote and what it is relative to."""
+    """Where a revision's data are: commit, DVC hash and size of the directory, remote and what it is relative to."""
 
     git_revision: str
     dvc_hash: str
+    size_bytes: int | None
+    """Of all files together; None where dvc.lock doesn't say."""
     remote: str
+    endpoint: str | None
+    """Of an S3 store other than AWS."""
     relative_to: Path
 
 
-def resolve(repository: str, revision: str, *, remote: str | None, clones: Path) -> Pointer:
-    """Resolve a branch, tag or commit of ``repository`` (a path or URL; URLs are cloned below ``clones``)."""
+def resolve(repository: str, revision: str, *, remote: str | None, endpoint: str | None, clones: Path) -> Pointer:
+    """Resolve a branch, tag or commit of ``repository`` (a path or URL; URLs are cloned below ``clones``).
+
+    ``remote`` replaces the repository's own, and ``endpoint`` what its configuration names.
+    """
     folder = _local_repository(repository, clones)
     commit = _git(folder, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
     if commit is None:
         known = (_git(folder, "for-each-ref", "--count=8", "--format=%(refname:short)") or "").split()
         raise UnknownNameError("revision", revision, accepted=["HEAD", *known, "or a commit"])
     commit = commit.strip()
-    dvc_hash = _locked_hash(folder, commit)
+    dvc_hash, size_bytes = _locked(folder, commit)
+    url, configured = (remote, None) if remote else _default_remote(folder, commit)
     return Pointer(
         git_revision=commit,
         dvc_hash=dvc_hash,
-        remote=remote or _default_remote(folder, commit),
+        size_bytes=size_bytes,
+        remote=url,
+        endpoint=endpoint or configured,
         relative_to=Path.cwd() if remote else folder / ".dvc",
     )
 
@@ -59,29 +73,38 @@ def _local_repository(repository: str, clones: Path) -> Path:
     return clone
 
 
-def _locked_hash(folder: Path, commit: str) -> str:
+def _locked(folder: Path, commit: str) -> tuple[str, int | None]:
+    """Return hash and bytes of the data set's directory."""
     where = f"{folder}@{commit[:12]}:dvc.lock"
     text = _git(folder, "show", f"{commit}:dvc.lock")
     if text is None:
         raise MissingPathError(Path(where), expected=_EXPECTED_LOCK)
     try:
-        (output,) = yaml.safe_load(text)["stages"][STAGE]["outs"]
-        found = str(output["md5"])
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        output = _data_of(yaml.safe_load(text)["stages"][STAGE]["outs"])
+        found, size = str(output["md5"]), output.get("size")
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise MalformedFileError(where, reason=f"no single output of {STAGE}", expected=_EXPECTED_LOCK) from error
-    if not found.endswith(".dir"):
+    if not _DIRECTORY.fullmatch(found):
         raise MalformedFileError(where, reason=f"output {found} is no directory", expected=_EXPECTED_LOCK)
-    return found
+    return found, size if isinstance(size, int) else None
 
 
-def _default_remote(folder: Path, commit: str) -> str:
+def _data_of(outputs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Pick the data set among a stage's outputs: by its path, or the one directory where it goes by another."""
+    named = [output for output in outputs if output["path"] == OUTPUT]
+    (output,) = named or [output for output in outputs if str(output["md5"]).endswith(".dir")] or outputs
+    return output
+
+
+def _default_remote(folder: Path, commit: str) -> tuple[str, str | None]:
+    """Return the default remote's URL and endpoint."""
     where = f"{folder}@{commit[:12]}:.dvc/config"
     expected = "a default remote (`dvc remote add -d NAME URL`), or --remote URL"
     parser = configparser.ConfigParser(interpolation=None)
     try:
         parser.read_string(_git(folder, "show", f"{commit}:.dvc/config") or "")
-        name = parser["core"]["remote"]
-        return parser[f"'remote \"{name}\"'"]["url"]
+        section = parser[f"'remote \"{parser['core']['remote']}\"'"]
+        return section["url"], section.get("endpointurl")
     except (configparser.Error, KeyError) as error:
         raise MalformedFileError(where, reason="names no default remote", expected=expected) from error
 

@@ -1,16 +1,22 @@
 """A real git and DVC repository with a prepared data set and a pushed remote, made once, copied for each test."""
 
+import http.server
+import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 
+from components.pull_dataset.program import pull_dataset
 from spine.phantom import make_scan
+from spine.settings import settings
 from spine.volume.nifti import write_volume
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -29,6 +35,15 @@ class Published:
 
     def git(self, *arguments: str) -> str:
         return _call(self.repository, "git", *arguments).strip()
+
+    def commit(self, message: str) -> None:
+        self.git("-c", "user.name=t", "-c", "user.email=t@t", "commit", "--quiet", "-am", message)
+
+    def listed(self, commit: str) -> list[dict[str, str]]:
+        return json.loads(self.object(self.hashes[commit]).read_text())
+
+    def home_below(self, root: Path, commit: str) -> Path:
+        return root / "datasets" / self.hashes[commit][:12]
 
     def object(self, md5: str) -> Path:
         return self.remote / "files" / "md5" / md5[:2] / md5[2:]
@@ -68,18 +83,20 @@ def _version(repository: Path, tag: str) -> tuple[str, str]:
     _call(repository, "git", "commit", "--quiet", "--message", tag)
     _call(repository, "git", "tag", tag)
     _call(repository, *dvc, "push", "--quiet")
-    lock = yaml.safe_load((repository / "dvc.lock").read_text())
-    return _call(repository, "git", "rev-parse", "HEAD").strip(), lock["stages"]["prepare_dataset"]["outs"][0]["md5"]
+    outputs = yaml.safe_load((repository / "dvc.lock").read_text())["stages"]["prepare_dataset"]["outs"]
+    (md5,) = (output["md5"] for output in outputs if output["path"] == "data/prepared")
+    return _call(repository, "git", "rev-parse", "HEAD").strip(), md5
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def _published(tmp_path_factory: pytest.TempPathFactory) -> Published:
     home = tmp_path_factory.mktemp("published")
     repository = home / "repository"
     for patient in _PATIENTS:
         _write_scan(repository / "data" / "raw", patient)
-    shutil.copy(PROJECT / "dvc.yaml", repository / "dvc.yaml")
-    parameters = {"raw": "data/raw", "split": {"seed": 1, "test_share": 0.3}}
+    for name in ("dvc.yaml", "set_aside.yaml"):
+        shutil.copy(PROJECT / name, repository / name)
+    parameters = {"raw": "data/raw", "split": {"seed": 1, "test_share": 0.3}, "rejects_allowed": 0.5}
     (repository / "params.yaml").write_text(yaml.safe_dump(parameters))
     (repository / ".gitignore").write_text("/data/\n")
     _call(repository, "git", "init", "--quiet", "--initial-branch", "main")
@@ -98,3 +115,155 @@ def published(_published: Published, tmp_path: Path) -> Published:
     shutil.copytree(_published.repository, home / "repository", ignore=shutil.ignore_patterns("data", "cache", "tmp"))
     shutil.copytree(_published.remote, home / "remote")
     return Published(home / "repository", home / "remote", _published.first, _published.second, _published.hashes)
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def pull(published, root):
+    """A function that pulls a revision of the published repository into the root."""
+
+    def work(revision="HEAD", **changed):
+        given = {"root": root, "repository": str(published.repository), "revision": revision, **changed}
+        return pull_dataset(**given)
+
+    return work
+
+
+@pytest.fixture
+def listing(published):
+    """What DVC's directory object of the newest version lists: hash by path."""
+    content = json.loads(published.object(published.hashes[published.second]).read_text())
+    return {row["relpath"]: row["md5"] for row in content}
+
+
+@pytest.fixture(autouse=True)
+def _own_settings(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPINELINE_ROOT", str(tmp_path / "root"))
+    monkeypatch.delenv("SPINELINE_PROGRESS_FILE", raising=False)
+    monkeypatch.delenv("SPINELINE_S3_ENDPOINT", raising=False)
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def credentials(monkeypatch, tmp_path):
+    """Keys for boto3's own chain, and nothing of the machine's configuration; retries without waiting."""
+    # boto3's default session keeps the keys that it found first.
+    monkeypatch.setattr(pytest.importorskip("boto3"), "DEFAULT_SESSION", None)
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": str(tmp_path / "none"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_MAX_ATTEMPTS": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def bucket(published, s3_server, credentials):
+    """The remote's objects in a bucket of moto's server: (client, bucket's name)."""
+    import boto3
+
+    client = boto3.client("s3", endpoint_url=s3_server)
+    name = f"spine-{uuid.uuid4().hex[:8]}"
+    client.create_bucket(Bucket=name)
+    for path in published.remote.rglob("*"):
+        if path.is_file():
+            client.upload_file(str(path), name, f"sets/spine/{path.relative_to(published.remote).as_posix()}")
+    return client, name
+
+
+@pytest.fixture
+def answering():
+    """A function that starts a server with a handler and returns its URL."""
+    started = []
+
+    def start(handler):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        started.append(server)
+        return f"http://127.0.0.1:{server.server_address[1]}"
+
+    yield start
+    for server in started:
+        server.shutdown()
+        server.server_close()
+
+
+class Counting(http.server.ThreadingHTTPServer):
+    """The published remote as a bucket: it notes what is asked for, and can send less than that."""
+
+    daemon_threads = True
+    remote = "s3://spine/sets"
+
+    def __init__(self, folder):
+        super().__init__(("127.0.0.1", 0), CountingHandler)
+        self.folder = folder
+        self.asked: list[tuple[str, int]] = []
+        self.knows_ranges = True
+        self.content = lambda key, content: content
+        """What to send in place of an object's content; None to refuse."""
+
+    @property
+    def endpoint(self):
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    @staticmethod
+    def key(md5):
+        return f"files/md5/{md5[:2]}/{md5[2:]}"
+
+
+class CountingHandler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        key = self.path.partition("?")[0].removeprefix("/spine/sets/")
+        asked = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
+        self.server.asked.append((key, asked))
+        start = asked if self.server.knows_ranges else 0
+        path = self.server.folder / key
+        if not path.is_file():
+            self.answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
+            return
+        content = path.read_bytes()[start:]
+        sent = self.server.content(key, content)
+        if sent is None:
+            self.answer(403, b"<Error><Code>InvalidAccessKeyId</Code></Error>")
+            return
+        self.answer(206 if start else 200, sent, length=len(content))
+
+    def answer(self, status, sent, *, length=None):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(sent) if length is None else length))
+        self.end_headers()
+        self.wfile.write(sent)
+        self.close_connection = length not in (None, len(sent))
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def counting(published, credentials):
+    server = Counting(published.remote)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
