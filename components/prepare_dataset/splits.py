@@ -80,6 +80,8 @@ def draw_test(groups: Iterable[Group], *, seed: int, share: float) -> dict[str, 
     rarest_first = sorted(by_factor, key=lambda factor: (len(by_factor[factor]), factor))
     for factor in rarest_first:
         low, _ = _bounds(len(by_factor[factor]), share)
+        # However small a set is, one group of several is tested on.
+        low = max(low, min(1, len(known) - 1)) if factor == _ALL else low
         waiting = sorted(_free(by_factor[factor], sides, "train"), key=lambda group: order[group.name])
         for group in waiting[: max(low - _held(by_factor[factor], sides), 0)]:
             sides[group.name] = "test"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from model_registry.lifecycle import Registry
-from spine.records import DatasetRevision, EvaluationRecord, FoldCheckpoint, ModelVersion, Plan
+from spine.records import RECORD_FILE, DatasetRevision, EvaluationRecord, FoldCheckpoint, ModelVersion, Plan
 
 pytestmark = pytest.mark.slow
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -94,6 +94,10 @@ def test_mlflow_has_both_versions_with_curves_and_aliases(workstation, demonstra
     assert set(versions) == {1, 2}
     run = client.get_run(versions[1].run_id)
     assert "test.dice_scan_mean" in run.data.metrics
+    (home,) = (workstation.root / "datasets").iterdir()
+    dataset = DatasetRevision.read(home / RECORD_FILE)
+    assert run.data.params["dvc_hash"] == dataset.dvc_hash
+    assert run.data.params["git_revision"] == dataset.git_revision
     children = client.search_runs([run.info.experiment_id], f"tags.mlflow.parentRunId = '{run.info.run_id}'")
     assert len(children) == 2
     assert len(client.get_metric_history(children[0].info.run_id, "train_loss")) == 3

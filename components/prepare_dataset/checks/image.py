@@ -10,8 +10,8 @@ from components.prepare_dataset.rejection import RejectedCaseError
 from spine.volume.grid import Grid
 from spine.volume.nifti import Volume
 
-# Below air and above metal implants, nothing in a CT is plausible.
-_LOWEST_HU, _HIGHEST_HU = -2048.0, 32767.0
+# Scanners pad with down to -3024 HU; below that, and above metal implants, nothing in a CT is plausible.
+_LOWEST_HU, _HIGHEST_HU = -4096.0, 32767.0
 _CONTRAST_HU = 100.0
 _AXES = ("left-right", "back-front", "up-down")
 _BRIGHTER_HU = 25.0

@@ -188,10 +188,19 @@ def test_a_test_share_that_is_no_share_is_refused(many, tmp_path, share):
         prepare_dataset(raw=many, output=tmp_path / "prepared", choices=Choices(test_share=share))
 
 
-def test_a_split_without_test_cases_is_refused(raw, tmp_path):
-    with pytest.raises(InvalidValueError, match=r"number of test cases.*is 0; expected at least one"):
-        prepare_dataset(raw=raw, output=tmp_path / "prepared", choices=Choices(seed=1, test_share=0.0001))
+def test_a_set_that_leaves_nothing_to_test_or_to_train_on_is_refused(raw, tmp_path):
+    for kind in ("volumes", "segmentations"):
+        for case in ("case_a", "case_b"):
+            (raw / kind / f"{case}.nii.gz").unlink()
+    with pytest.raises(InvalidValueError, match=r"number of (test|train) cases.*is 0; expected at least one"):
+        prepare_dataset(raw=raw, output=tmp_path / "prepared", choices=Choices())
     assert not (tmp_path / "prepared").exists()
+
+
+@pytest.mark.parametrize("share", [0.0001, 0.2, 0.99])
+def test_of_a_few_patients_one_is_tested_on_and_one_trained_on(raw, tmp_path, share):
+    manifest = prepare_dataset(raw=raw, output=tmp_path / "prepared", choices=Choices(test_share=share))
+    assert len(manifest.cases) == 3 and manifest.members(split="test") and manifest.members(split="train")
 
 
 BAD_RAW = {
