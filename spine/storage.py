@@ -67,6 +67,16 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
 
 
+def link(source: Path, target: Path) -> None:
+    """Put a file at ``target`` as a hard link, or as a copy on another volume or where links are refused."""
+    with out_of_space_named(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            target.hardlink_to(source)
+        except OSError:
+            shutil.copy(source, target)
+
+
 def clear_leftovers(path: Path) -> None:
     """Remove what killed runs left beside ``path`` when they replaced that folder; nobody else may work on it."""
     for partial in path.parent.glob(f".partial-{path.name}-*"):

@@ -56,7 +56,7 @@ def make_set(raw: Path, *, scans: int) -> None:
 
 def _make_one(raw: Path, number: int) -> None:
     # Drawn at twice the spacing, every voxel then doubled along each axis: the anatomy takes eight times less time.
-    scan = make_scan(seed=7, patient=number, first=6, last=22, spacing_mm=(1.2, 1.2, 3.0))
+    scan = make_scan(seed=7, patient=number, first=3, last=25, spacing_mm=(1.2, 1.2, 3.0))
     grid = Grid.of(SHAPE, scan.image.grid.matrix @ np.diag([0.5, 0.5, 0.5, 1.0]))
     noise = np.random.default_rng(number).normal(0, 10, SHAPE)
     image = np.clip(_fitted(scan.image.array, -1000) + noise, -1024, 3071).astype(np.int16)
@@ -123,10 +123,8 @@ def whole_set(raw: Path, work: Path, *, repeats: int) -> None:
     for name, runs in rows.items():
         wall, cores, peak = (statistics.median(run[index] for run in runs) for index in range(3))
         print(f"  {name:20} {wall:8.1f} s   {cores:.2f} cores busy   {peak:.2f} GB in the largest process")
-    ratio = statistics.median(run[0] for run in rows["nnU-Net verify"]) / statistics.median(
-        run[0] for run in rows["prepare"]
-    )
-    print(f"  preparing takes 1/{ratio:.1f} of the time of nnU-Net's check alone")
+    verified, prepared = (statistics.median(run[0] for run in rows[name]) for name in ("nnU-Net verify", "prepare"))
+    print(f"  preparing takes {prepared / verified:.1f} times as long as nnU-Net's check, which writes nothing")
 
 
 def _hold_back(raw: Path, work: Path) -> dict[Path, Path]:
@@ -142,37 +140,38 @@ def _hold_back(raw: Path, work: Path) -> dict[Path, Path]:
 
 def _watched(command: list[str]) -> tuple[float, float, float]:
     """Run a command; return its wall seconds, the cores that it kept busy, and GB in its largest process."""
-    before, began = os.times(), time.monotonic()
-    peak = [0]
+    began = time.monotonic()
+    sizes_kb: dict[int, int] = {}
+    ticks: dict[int, int] = {}
     done = threading.Event()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        threading.Thread(target=_sample, args=(process.pid, peak, done), daemon=True).start()
+        threading.Thread(target=_sample, args=(process.pid, sizes_kb, ticks, done), daemon=True).start()
         status = process.wait()
+    wall = time.monotonic() - began
     done.set()
     if status:
         sys.exit(f"{' '.join(command)} ended with status {status}")
-    wall, after = time.monotonic() - began, os.times()
-    busy = after.children_user + after.children_system - before.children_user - before.children_system
-    return wall, busy / wall, peak[0] / 1e6
+    busy = sum(ticks.values()) / os.sysconf("SC_CLK_TCK")
+    return wall, busy / wall, max(sizes_kb.values()) / 1e6
 
 
-def _sample(root: int, peak: list[int], done: threading.Event) -> None:
-    """Keep the largest resident size in kB that any process below ``root`` has had."""
-    while not done.wait(0.05):
-        parents, sizes = {}, {}
-        for status in Path("/proc").glob("[0-9]*/status"):
+def _sample(root: int, sizes_kb: dict[int, int], ticks: dict[int, int], done: threading.Event) -> None:
+    """Keep the largest resident size and the processor time of every process below ``root``."""
+    while not done.wait(0.1):
+        parents = {}
+        for process in Path("/proc").glob("[0-9]*"):
             try:
-                lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+                fields = (process / "stat").read_text().rsplit(")", 1)[1].split()
+                size = (process / "status").read_text().partition("VmHWM:")[2].split()
             except OSError:
                 continue
-            parents[int(lines["Pid"])] = int(lines["PPid"])
-            sizes[int(lines["Pid"])] = int(lines.get("VmHWM", "0 kB").split()[0])
-        for pid in sizes:
-            ancestor: int | None = pid
+            parents[int(process.name)] = int(fields[1]), int(fields[11]) + int(fields[12]), int(size[0]) if size else 0
+        for pid, (_, used, size_kb) in parents.items():
+            ancestor = pid
             while ancestor and ancestor != root:
-                ancestor = parents.get(ancestor)
+                ancestor = parents[ancestor][0] if ancestor in parents else 0
             if ancestor == root:
-                peak[0] = max(peak[0], sizes[pid])
+                ticks[pid], sizes_kb[pid] = used, max(sizes_kb.get(pid, 0), size_kb)
 
 
 def _median(work: Callable[[], object], repeats: int) -> float:

@@ -1,7 +1,5 @@
 """From checked cases to a data set: duplicates out, groups, splits, the manifest, and the folder that is linked."""
 
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +23,7 @@ from spine.dataset import (
     labels_path,
 )
 from spine.labels import IDS
-from spine.storage import atomic_folder, write_json
+from spine.storage import atomic_folder, link, write_json
 
 
 @dataclass(frozen=True)
@@ -92,8 +90,8 @@ def write_dataset(output: Path, prepared: Prepared) -> None:
     """Write the data set as a whole: linked cases, manifest, and what nnU-Net reads."""
     with atomic_folder(output) as partial:
         for case in prepared.manifest.cases:
-            _link(prepared.folders[case.case] / IMAGE_FILE, image_path(partial, case))
-            _link(prepared.folders[case.case] / LABELS_FILE, labels_path(partial, case))
+            link(prepared.folders[case.case] / IMAGE_FILE, image_path(partial, case))
+            link(prepared.folders[case.case] / LABELS_FILE, labels_path(partial, case))
         training = [case.case for case in prepared.manifest.members(split="train")]
         validated = [
             {case.case for case in prepared.manifest.members(split="train", fold=fold)} for fold in range(FOLDS)
@@ -137,12 +135,3 @@ def _case(
 ) -> Case:
     known = row.model_dump(exclude={"patient", "hu_counts"})
     return Case(case=raw.case, patient=patient, split=split, fold=fold, source=raw.source, findings=findings, **known)
-
-
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        # Another volume, or a file system without hard links.
-        shutil.copyfile(source, target)

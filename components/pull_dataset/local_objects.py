@@ -12,7 +12,7 @@ from pathlib import Path
 
 from spine.errors import DigestMismatchError
 from spine.objects import Block
-from spine.storage import out_of_space_named
+from spine.storage import link, out_of_space_named
 
 _PARTIAL = ".partial-"
 _FLUSHES = 16
@@ -88,12 +88,7 @@ class LocalObjects:
 
     def link(self, md5: str, target: Path) -> None:
         """Put an object at ``target``, as a link, or as a copy where the file system refuses one."""
-        with out_of_space_named(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                target.hardlink_to(self.path(md5))
-            except OSError:
-                shutil.copy(self.path(md5), target)
+        link(self.path(md5), target)
 
 
 def flush(paths: Iterable[Path]) -> None:

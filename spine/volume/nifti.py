@@ -1,12 +1,12 @@
 """NIfTI in and out: strict reading, canonical orientation, and atomic, reproducible gzip writing."""
 
-import gzip
 import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import deflate
 import nibabel
 import numpy as np
 from isal import igzip
@@ -33,7 +33,7 @@ SUFFIXES = (".nii.gz", ".nii")
 _CANONICAL = "RAS"
 _BLOCK_BYTES = 1 << 20
 _LEVEL = 1
-"""Of zlib, whose bytes are the same on every processor, as those of faster encoders are not; 4 gains 2 % of size."""
+"""Of libdeflate: twice as fast as zlib, and its bytes don't depend on the processor, as those of ISA-L do."""
 _MOST_DEFLATED = 1032
 """Deflate's largest ratio: a header that promises more voxels than this lies."""
 _DAMAGE = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, OverflowError, zlib.error)
@@ -111,7 +111,7 @@ def write_volume(path: Path, volume: Volume) -> None:
     image.header.set_xyzt_units("mm")
     content = image.to_bytes()
     if path.name.endswith(".gz"):
-        content = gzip.compress(content, compresslevel=_LEVEL, mtime=0)
+        content = deflate.gzip_compress(content, _LEVEL)
     with atomic_file(path) as partial:
         partial.write_bytes(content)
 

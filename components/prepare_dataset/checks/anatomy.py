@@ -1,17 +1,18 @@
 """What is measured on a label map, once, for all checks of levels: voxels, centroids, pieces, contacts, borders."""
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
+from components.prepare_dataset.checks.runs import Runs, runs_of
 from spine.labels import MAX_LABEL
-from spine.metrics.foreground import bone_voxels, flat, is_column_major
 from spine.volume.nifti import Volume
 
-Index = NDArray[np.intp]
+_Box = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,25 +33,26 @@ class Anatomy:
 
     levels: dict[int, Level]
     contacts_mm2: dict[tuple[int, int], float]
-    """Shared surface of two labels, the lower id first."""
-    indices: tuple[Index, Index, Index]
-    """Voxel indices i, j, k of all bone, each of shape (n,)."""
+    """Shared surface of two labels that are not neighbours, the lower id first."""
+    runs: Runs
     voxel_mm3: float
 
 
 def measure(labels: Volume) -> Anatomy:
-    """Measure a label map (uint8 ids 0-25, RAS order); only the box around the bone is looked at twice."""
-    indices, ids = _bone(labels.array)
-    low = [int(axis.min()) for axis in indices]
-    box = tuple(slice(start, int(axis.max()) + 1) for start, axis in zip(low, indices, strict=True))
-    crop = np.asfortranarray(labels.array[box])
-    inner = tuple(axis - start for axis, start in zip(indices, low, strict=True))
-    pieces = cc3d.connected_components(crop, connectivity=26)[inner]
-    at_border = _at_border(indices, labels.array.shape)
-    in_one_piece = _in_one_piece(ids, pieces, at_border)
-    voxels = np.bincount(ids, minlength=MAX_LABEL + 1)
-    sums = np.stack([np.bincount(ids, weights=axis, minlength=MAX_LABEL + 1) for axis in indices], axis=1)
-    cut = set(np.unique(ids[at_border]).tolist())
+    """Measure a label map (uint8 ids 0-25, RAS order) with at least one label.
+
+    Everything but pieces and contacts is computed on runs, and contacts only where the boxes of two labels meet.
+    """
+    runs = runs_of(labels.array)
+    weights = runs.lengths.astype(np.float64)
+    voxels = np.bincount(runs.labels, weights=weights, minlength=MAX_LABEL + 1)
+    middle = runs.first.astype(np.float64)
+    middle[runs.axis] += (weights - 1) / 2
+    sums = np.stack([np.bincount(runs.labels, weights=axis * weights, minlength=MAX_LABEL + 1) for axis in middle], 1)
+    at_border = _at_border(runs, labels.array.shape)
+    cut = set(np.unique(runs.labels[at_border]).tolist())
+    boxes = _boxes(runs)
+    in_one_piece = _in_one_piece(runs, _pieces(runs, boxes, labels.array), at_border)
     levels = {
         label: Level(
             label=label,
@@ -61,41 +63,69 @@ def measure(labels: Volume) -> Anatomy:
         )
         for label in np.flatnonzero(voxels).tolist()
     }
-    touching = cc3d.contacts(crop, connectivity=6, surface_area=True, anisotropy=labels.grid.spacing_mm)
-    contacts = {(min(pair), max(pair)): float(area) for pair, area in touching.items() if min(pair) > 0}
-    return Anatomy(levels=levels, contacts_mm2=contacts, indices=indices, voxel_mm3=labels.grid.voxel_mm3)
+    contacts = _contacts(labels, boxes)
+    return Anatomy(levels=levels, contacts_mm2=contacts, runs=runs, voxel_mm3=labels.grid.voxel_mm3)
 
 
-def _bone(array: NDArray[np.uint8]) -> tuple[tuple[Index, Index, Index], NDArray[np.uint8]]:
-    column_major = is_column_major(array)
-    blocks = list(bone_voxels(flat(array, column_major=column_major)))
-    positions = np.concatenate([block for block, _ in blocks])
-    ids = np.concatenate([block for _, block in blocks])
-    i, j, k = np.unravel_index(positions, array.shape, order="F" if column_major else "C")
-    return (i, j, k), ids
+def _boxes(runs: Runs) -> dict[int, _Box]:
+    """Return by label its lowest and its highest voxel, each of shape (3,)."""
+    order = np.argsort(runs.labels, kind="stable")
+    labels, begins = np.unique(runs.labels[order], return_index=True)
+    low = np.minimum.reduceat(runs.first[:, order], begins, axis=1)
+    high = np.maximum.reduceat(runs.last[:, order], begins, axis=1)
+    return {label: (low[:, at], high[:, at]) for at, label in enumerate(labels.tolist())}
 
 
-def _at_border(indices: tuple[Index, Index, Index], shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    on_face: NDArray[np.bool_] = np.zeros(indices[0].size, dtype=bool)
-    for axis, size in zip(indices, shape, strict=True):
-        on_face |= (axis == 0) | (axis == size - 1)
-    return on_face
+def _at_border(runs: Runs, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    faces = np.asarray(shape)[:, None] - 1
+    return np.asarray((runs.first == 0).any(axis=0) | (runs.last == faces).any(axis=0))
 
 
-def _in_one_piece(ids: NDArray[np.uint8], pieces: NDArray[Any], at_border: NDArray[np.bool_]) -> dict[int, float]:
+def _pieces(runs: Runs, boxes: dict[int, _Box], array: NDArray[np.uint8]) -> NDArray[Any]:
+    """Return for every run the number of the connected piece (26 neighbours, one label) that it belongs to."""
+    low = np.min([box[0] for box in boxes.values()], axis=0)
+    high = np.max([box[1] for box in boxes.values()], axis=0)
+    crop = array[_slices(low, high)]
+    ordered = np.ascontiguousarray(crop) if runs.axis else np.asfortranarray(crop)
+    pieces = cc3d.connected_components(ordered, connectivity=26)
+    numbers: NDArray[Any] = pieces[tuple(runs.first - low[:, None])]
+    return numbers
+
+
+def _in_one_piece(runs: Runs, pieces: NDArray[Any], at_border: NDArray[np.bool_]) -> dict[int, float]:
     """Return by label the share of its voxels in its largest piece or in pieces that reach the border.
 
     A border that cuts through a vertebra leaves its processes apart, each ending at the border.
     """
-    sizes = np.bincount(pieces)
+    sizes = np.bincount(pieces, weights=runs.lengths)
     owner = np.zeros(sizes.size, dtype=np.uint8)
-    owner[pieces] = ids
+    owner[pieces] = runs.labels
     reaches = np.zeros(sizes.size, dtype=bool)
     reaches[pieces[at_border]] = True
     shares = {}
-    for label in np.unique(ids).tolist():
+    for label in np.unique(owner[owner > 0]).tolist():
         own = np.flatnonzero(owner == label)
         kept = reaches[own]
         kept[sizes[own].argmax()] = True
         shares[label] = float(sizes[own][kept].sum() / sizes[own].sum())
     return shares
+
+
+def _contacts(labels: Volume, boxes: dict[int, _Box]) -> dict[tuple[int, int], float]:
+    """Return the surface in mm² that labels share which are not neighbours, looking where their boxes meet."""
+    contacts = {}
+    for upper, lower in combinations(sorted(boxes), 2):
+        low = np.maximum(boxes[upper][0], boxes[lower][0]) - 1
+        high = np.minimum(boxes[upper][1], boxes[lower][1]) + 1
+        if lower - upper == 1 or (low > high).any():
+            continue
+        crop = np.asfortranarray(labels.array[_slices(np.maximum(low, 0), high)])
+        touching = cc3d.contacts(crop, connectivity=6, surface_area=True, anisotropy=labels.grid.spacing_mm)
+        area = float(touching.get((upper, lower), 0.0))
+        if area:
+            contacts[upper, lower] = area
+    return contacts
+
+
+def _slices(low: NDArray[np.intp], high: NDArray[np.intp]) -> tuple[slice, ...]:
+    return tuple(slice(int(start), int(stop) + 1) for start, stop in zip(low, high, strict=True))

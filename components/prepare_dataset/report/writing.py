@@ -1,6 +1,5 @@
 """The report's folder: page, JSON and pictures, replaced as a whole."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,11 @@ from components.prepare_dataset.checks.catalogue import CHECKS
 from components.prepare_dataset.workers import each
 from spine import progress
 from spine.dataset import Case
-from spine.storage import atomic_file, atomic_folder, write_json, write_text
+from spine.storage import atomic_file, atomic_folder, link, write_json, write_text
 from spine.volume.nifti import read_image, read_labels
 
 PICTURES = "pictures"
+_PICTURE_FILE = "picture.png"
 _STEP = "prepare_dataset"
 
 
@@ -23,8 +23,9 @@ def write_report(folder: Path, *, prepared: Prepared, name: str, workers: int) -
 
     warned = [case for case in prepared.manifest.cases if is_warned(case)]
     with atomic_folder(folder) as partial_folder:
-        draw = partial(draw_picture, folders=dict(prepared.folders), target=partial_folder / PICTURES)
-        for done, _ in enumerate(each(draw, warned, workers=workers), start=1):
+        entries = [prepared.folders[case.case] for case in warned]
+        for done, (index, picture) in enumerate(each(draw_picture, entries, workers=workers), start=1):
+            link(picture, partial_folder / PICTURES / f"{warned[index].case}.png")
             progress.report(_STEP, "draw warned cases", done=done, total=len(warned))
         write_json(partial_folder / "report.json", as_json(prepared, name=name))
         write_text(partial_folder / "index.html", page(prepared, name=name, warned=warned))
@@ -35,15 +36,18 @@ def is_warned(case: Case) -> bool:
     return any(finding.severity == "warn" for finding in case.findings)
 
 
-def draw_picture(case: Case, *, folders: dict[str, Path], target: Path) -> None:
-    """Draw one case, sagittal and coronal, with its labels: the work of one worker."""
+def draw_picture(entry: Path) -> Path:
+    """Draw one kept case, sagittal and coronal, with its labels, unless it was drawn: the work of one worker."""
     from spine.drawing.overlays import draw_case
     from spine.drawing.planes import cut
 
-    kept = folders[case.case]
-    planes = cut(image=read_image(kept / IMAGE_FILE), reference=read_labels(kept / LABELS_FILE), prediction=None)
-    with atomic_file(target / f"{case.case}.png") as partial_file:
-        partial_file.write_bytes(draw_case(case=case.case, planes=planes, compared=False))
+    picture = entry / _PICTURE_FILE
+    if picture.is_file():
+        return picture
+    planes = cut(image=read_image(entry / IMAGE_FILE), reference=read_labels(entry / LABELS_FILE), prediction=None)
+    with atomic_file(picture) as partial_file:
+        partial_file.write_bytes(draw_case(case="", planes=planes, compared=False))
+    return picture
 
 
 def as_json(prepared: Prepared, *, name: str) -> dict[str, Any]:
