@@ -26,22 +26,15 @@ class Finding(Value):
     message: str
 
 
-class Case(Value):
-    """One accepted case of a prepared data set."""
+class Scan(Value):
+    """What is known of an accepted image and its mask, whatever set they are in."""
 
-    case: str
-    patient: str
-    split: Split
-    fold: int | None
-    """The fold that validates on this case; None for the locked test set."""
     image_sha256: str
     labels_sha256: str
     voxels_sha256: str
     """Of the image's HU in canonical order, whatever file they came in: by it duplicates are known."""
     spacing_mm: tuple[float, float, float]
     shape: tuple[int, int, int]
-    source: tuple[str, ...]
-    """Where the case came from, relative to the raw folder: its image, then its mask."""
     source_orientation: str
     label_voxels: dict[str, int]
     """Voxels by vertebra name."""
@@ -49,6 +42,18 @@ class Case(Value):
     """Names of the vertebrae that the border of the field of view cuts."""
     fragments: tuple[str, ...]
     """Those of them of which only a sliver is seen."""
+
+
+class Case(Scan):
+    """One accepted case of a prepared data set."""
+
+    case: str
+    patient: str
+    split: Split
+    fold: int | None
+    """The fold that validates on this case; None for the locked test set."""
+    source: tuple[str, ...]
+    """Where the case came from, relative to the raw folder: its image, then its mask."""
     findings: tuple[Finding, ...]
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from components.prepare_dataset.fingerprints import Fingerprint
 from components.prepare_dataset.raw_case import RawCase
 from spine import volume
-from spine.dataset import Finding
+from spine.dataset import Finding, Scan
 from spine.errors import InvalidValueError, SpinelineError
 from spine.storage import atomic_folder, digest_file, digest_value, read_json, write_json
 from spine.values import Value
@@ -27,19 +27,11 @@ _HERE = Path(__file__).parent
 _ROW_FILE, _PRINT_FILE = "row.json", "fingerprint.npz"
 
 
-class PreparedRow(Value):
-    """What is known of an accepted case before splits are drawn."""
+class PreparedRow(Scan):
+    """An accepted case before splits are drawn."""
 
     patient: str | None
-    image_sha256: str
-    labels_sha256: str
-    voxels_sha256: str
-    spacing_mm: tuple[float, float, float]
-    shape: tuple[int, int, int]
-    source_orientation: str
-    label_voxels: dict[str, int]
-    border: tuple[str, ...]
-    fragments: tuple[str, ...]
+    """A pseudonym of the DICOM patient."""
     hu_counts: tuple[int, ...]
     """Voxels by HU, for the report's histogram."""
 
