@@ -38,7 +38,10 @@ def prepare_case(raw: RawCase, *, within: Path, store: CaseStore) -> Entry:
     known = store.find(key)
     if known:
         return known
-    checked, found = check_case(raw)
+    try:
+        checked, found = check_case(raw)
+    except MemoryError:
+        return _unreadable(raw, f"{raw.image}: needs more memory than there is; expected a smaller volume", within)
     findings = tuple(_told_relative(each, within) for each in found)
     with store.adding(key) as folder:
         row = _write(folder, checked) if checked else None
