@@ -1,7 +1,7 @@
 """What a prepared data set says of itself: a row a case, findings, and who is in which split."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from spine.nnunet.workspace import CHANNEL_SUFFIX
 from spine.storage import read_json
@@ -9,6 +9,7 @@ from spine.values import Value
 
 MANIFEST_FILE = "manifest.json"
 SPLITS_FILE = "splits_final.json"
+FOLDS: Final = 5
 
 Severity = Literal["reject", "warn", "note"]
 Split = Literal["train", "test"]
@@ -83,6 +84,11 @@ class Manifest(Value):
     def members(self, *, split: str, fold: int | None = None) -> list[Case]:
         """Return the cases of a split, of one fold's validation where ``fold`` is given."""
         return [case for case in self.cases if case.split == split and (fold is None or case.fold == fold)]
+
+    @property
+    def empty_folds(self) -> tuple[int, ...]:
+        """Folds that no case validates: with fewer than five patients to train on, they can't be trained."""
+        return tuple(fold for fold in range(FOLDS) if not self.members(split="train", fold=fold))
 
     @property
     def patients(self) -> dict[str, str]:

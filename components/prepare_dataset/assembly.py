@@ -1,6 +1,6 @@
 """From checked cases to a data set: duplicates out, groups, splits, the manifest, and the folder that is linked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +9,10 @@ from components.prepare_dataset.checks.catalogue import finding
 from components.prepare_dataset.fingerprints import alike
 from components.prepare_dataset.grouping import group_cases
 from components.prepare_dataset.layouts import RawSet
-from components.prepare_dataset.raw_case import RawCase
-from components.prepare_dataset.splits import FOLDS, Group, SplitLock, deal_folds, draw_test
+from components.prepare_dataset.raw_case import PATIENTS_FILE, RawCase
+from components.prepare_dataset.splits import Group, SplitLock, deal_folds, draw_test
 from spine.dataset import (
+    FOLDS,
     MANIFEST_FILE,
     SPLITS_FILE,
     Case,
@@ -45,14 +46,19 @@ def assemble(
     raw_cases = {case.case: case for case in raw_set.cases}
     for case, reason in set_aside.items():
         found[case].append(finding("set-aside", case=case, value=1, message=reason))
+    for raw in raw_set.cases:
+        if not raw.in_patients_table:
+            told = f"{PATIENTS_FILE} has no row for it: it counts as a patient of its own"
+            found[raw.case].append(finding("known-patient", case=raw.case, value=0, message=told))
     rows = {entry.stored.case: entry.stored.row for entry in entries if entry.stored.row}
     kept = {case: row for case, row in rows.items() if case not in set_aside}
-    for duplicate in _duplicates(kept, lock):
+    held = {case: side for case, row in kept.items() if (side := lock.side_of(case, voxels=row.voxels_sha256))}
+    for duplicate in _duplicates(kept, lock.cases):
         found[duplicate.case].append(duplicate)
         del kept[duplicate.case]
     patients = {case: raw_cases[case].patient or row.patient or case for case, row in rows.items()}
     prints = {entry.stored.case: entry.fingerprint() for entry in entries if entry.stored.case in kept}
-    grouping = group_cases({case: patients[case] for case in kept}, likenesses=alike(prints), lock=lock.cases)
+    grouping = group_cases({case: patients[case] for case in kept}, likenesses=alike(prints), lock=held)
     for each in grouping.findings:
         found[each.case].append(each)
     groups = [
@@ -79,7 +85,9 @@ def assemble(
             cases=cases,
             quarantine=quarantine,
         ),
-        lock=lock.with_cases({case.case: case.split for case in cases}),
+        lock=lock.with_cases(
+            {case.case: case.split for case in cases}, voxels={case.voxels_sha256: case.split for case in cases}
+        ),
         folders={entry.stored.case: entry.folder for entry in entries if entry.folder},
         hu_counts={case: kept[case].hu_counts for case in group_of},
         set_aside=set_aside,
@@ -112,11 +120,11 @@ def write_dataset(output: Path, prepared: Prepared) -> None:
         )
 
 
-def _duplicates(rows: Mapping[str, PreparedRow], lock: SplitLock) -> list[Finding]:
-    """Find cases with the voxels of another; the one that the lock knows is kept, else the first by name."""
+def _duplicates(rows: Mapping[str, PreparedRow], held: Collection[str]) -> list[Finding]:
+    """Find cases with the voxels of another; one that is held by the lock is kept, else the first by name."""
     first_with: dict[str, str] = {}
     found = []
-    for case in sorted(rows, key=lambda case: (case not in lock.cases, case)):
+    for case in sorted(rows, key=lambda case: (case not in held, case)):
         row = rows[case]
         twin = first_with.setdefault(row.voxels_sha256, case)
         if twin != case:

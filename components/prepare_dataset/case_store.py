@@ -19,8 +19,8 @@ from components.prepare_dataset.raw_case import RawCase
 from spine import volume
 from spine.dataset import Finding, Scan
 from spine.errors import InvalidValueError, SpinelineError
-from spine.storage import atomic_folder, digest_file, digest_value, read_json, write_json
-from spine.values import Value
+from spine.records import Record
+from spine.storage import atomic_folder, digest_file, digest_value
 
 IMAGE_FILE, LABELS_FILE = "image.nii.gz", "labels.nii.gz"
 _HERE = Path(__file__).parent
@@ -36,12 +36,14 @@ class PreparedRow(Scan):
     """Voxels by HU, for the report's histogram."""
 
 
-class StoredCase(Value):
+class StoredCase(Record):
     """What came of one raw case: its findings, and its row unless it was rejected."""
 
     case: str
     findings: tuple[Finding, ...]
     row: PreparedRow | None
+    files: dict[str, str]
+    """Digests of what lies beside this record, by name."""
 
 
 @dataclass(frozen=True)
@@ -85,16 +87,11 @@ class CaseStore:
         if not (folder / _ROW_FILE).is_file():
             return None
         try:
-            content = read_json(folder / _ROW_FILE, expected="a prepared case")
-            stored = StoredCase.parse(content, where=folder / _ROW_FILE)
+            stored = StoredCase.read(folder / _ROW_FILE)
         except SpinelineError:
             return None
-        row = stored.row
-        if row and (
-            _digest(folder / IMAGE_FILE) != row.image_sha256 or _digest(folder / LABELS_FILE) != row.labels_sha256
-        ):
-            return None
-        return Entry(stored=stored, folder=folder, was_there=True)
+        is_whole = all(_digest(folder / name) == digest for name, digest in stored.files.items())
+        return Entry(stored=stored, folder=folder, was_there=True) if is_whole else None
 
     @contextlib.contextmanager
     def adding(self, key: str) -> Iterator[Path]:
@@ -124,11 +121,12 @@ class CaseStore:
 
 
 def write_entry(folder: Path, stored: StoredCase, fingerprint: Fingerprint | None) -> None:
-    """Write a case's row, and its fingerprint where it was accepted."""
+    """Write a case's sealed record, and its fingerprint where it was accepted."""
     if fingerprint:
         cells = fingerprint.cells.astype(np.float16)
         np.savez(folder / _PRINT_FILE, labels=np.array(fingerprint.labels), cells=cells)
-    write_json(folder / _ROW_FILE, stored.model_dump(mode="json"))
+    files = {path.name: digest_file(path) for path in sorted(folder.iterdir())}
+    stored.model_copy(update={"files": files}).write(folder / _ROW_FILE)
 
 
 @cache

@@ -45,7 +45,7 @@ def prepare_case(raw: RawCase, *, within: Path, store: CaseStore) -> Entry:
     findings = tuple(_told_relative(each, within) for each in found)
     with store.adding(key) as folder:
         row = _write(folder, checked) if checked else None
-        stored = StoredCase(case=raw.case, findings=findings, row=row)
+        stored = StoredCase(case=raw.case, findings=findings, row=row, files={})
         write_entry(folder, stored, fingerprint(checked.image, checked.anatomy) if checked else None)
     return Entry(stored=stored, folder=store.folder / key)
 
@@ -59,7 +59,7 @@ def crashed(raw: RawCase, *, within: Path) -> Entry:
 def _unreadable(raw: RawCase, message: str, within: Path) -> Entry:
     """Return a refused entry that is not kept: next time, the files may be readable."""
     refused = finding("readable", case=raw.case, value=0, message=_relative(message, within))
-    return Entry(stored=StoredCase(case=raw.case, findings=(refused,), row=None), folder=None)
+    return Entry(stored=StoredCase(case=raw.case, findings=(refused,), row=None, files={}), folder=None)
 
 
 def _write(folder: Path, checked: CheckedCase) -> PreparedRow:

@@ -10,7 +10,8 @@ from components.prepare_dataset.assembly import Prepared, assemble, write_datase
 from components.prepare_dataset.case_store import CaseStore, Entry
 from components.prepare_dataset.conversion import crashed, prepare_case
 from components.prepare_dataset.layouts import LAYOUTS, RawSet, find_cases
-from components.prepare_dataset.report import write_report
+from components.prepare_dataset.places import require_apart, require_replaceable
+from components.prepare_dataset.report import REPORT_FILE, write_report
 from components.prepare_dataset.set_aside import read_set_aside
 from components.prepare_dataset.splits import SplitLock
 from components.prepare_dataset.workers import each
@@ -58,20 +59,26 @@ def prepare_dataset(*, raw: Path, output: Path, choices: Choices) -> Manifest:
     is written all the same.
     """
     _require_sane(choices)
+    # A link is followed: what it leads to is replaced, on the disk that it was made for.
+    output = output.resolve() if output.is_symlink() else output
+    report = choices.report_of(output)
     raw_set = find_cases(raw, layout=choices.layout, labels=choices.label_map)
-    _require_replaceable(output, raw=raw)
+    require_replaceable("output", output, raw=raw, mark=MANIFEST_FILE)
+    require_replaceable("report", report, raw=raw, mark=REPORT_FILE)
+    require_apart(output, report, choices.lock_of(output))
     aside = read_set_aside(choices.set_aside, cases=[case.case for case in raw_set.cases])
     lock = SplitLock.of(choices.lock_of(output), seed=choices.seed)
     store = CaseStore(output.absolute().with_name(f".{output.absolute().name}.cases"))
     with store.locked():
-        for place in (output, choices.report_of(output)):
+        for place in (output, report):
             clear_leftovers(place)
         entries = _checked_cases(raw_set, raw=raw, store=store)
         prepared = assemble(raw_set, entries, set_aside=aside, lock=lock, test_share=choices.test_share)
-        write_report(choices.report_of(output), prepared=prepared, name=raw.name, workers=settings().cpu_threads)
-        _require_enough(prepared, allowed=choices.rejects_allowed, raw=raw)
-        write_dataset(output, prepared)
+        write_report(report, prepared=prepared, name=raw.name, workers=settings().cpu_threads)
+        _require_enough(prepared, allowed=choices.rejects_allowed, raw=raw, report=report)
+        # The lock first: a data set without its lock could be drawn anew, a lock without its data set does no harm.
         prepared.lock.write(choices.lock_of(output))
+        write_dataset(output, prepared)
         store.keep_only(entry.folder for entry in entries if entry.folder)
     return prepared.manifest
 
@@ -99,30 +106,17 @@ def _require_sane(choices: Choices) -> None:
         raise InvalidValueError("file of cases set aside", str(choices.set_aside), expected="a YAML file")
 
 
-def _require_replaceable(output: Path, *, raw: Path) -> None:
-    """Refuse an output whose replacement as a whole would delete something else than a prepared data set."""
-    if raw.resolve().is_relative_to(output.resolve()):
-        raise InvalidValueError("output", str(output), expected=f"a folder that doesn't hold the raw scans of {raw}")
-    if output.resolve().is_relative_to(raw.resolve()):
-        raise InvalidValueError("output", str(output), expected=f"a folder outside the raw scans of {raw}")
-    if output.is_dir() and any(output.iterdir()) and not (output / MANIFEST_FILE).is_file():
-        raise InvalidValueError("output", str(output), expected="a new folder, or a prepared data set to replace")
-    if output.exists() and not output.is_dir():
-        raise InvalidValueError("output", str(output), expected="a folder, not a file")
-
-
-def _require_enough(prepared: Prepared, *, allowed: float, raw: Path) -> None:
+def _require_enough(prepared: Prepared, *, allowed: float, raw: Path, report: Path) -> None:
     refused = [row for row in prepared.manifest.quarantine if row.case not in prepared.set_aside]
     share = len(refused) / max(len(refused) + len(prepared.manifest.cases), 1)
     if share > allowed or not prepared.manifest.cases:
         rejects = [finding for row in refused for finding in row.findings if finding.severity == "reject"]
         first = f"; first: {rejects[0].case}: {rejects[0].message}" if rejects else ""
-        raise InvalidValueError(
-            f"share of refused cases in {raw}", round(share, 3), expected=f"at most {allowed}{first}"
-        )
+        told = f"at most {allowed}{first}; the report tells all: {report / 'index.html'}"
+        raise InvalidValueError(f"share of refused cases in {raw}", round(share, 3), expected=told)
     for split in ("train", "test"):
         if not prepared.manifest.members(split=split):
-            told = "at least one; add patients, or change the test share"
+            told = f"at least one; the report tells what was refused: {report / 'index.html'}"
             raise InvalidValueError(f"number of {split} cases in {raw}", 0, expected=told)
 
 

@@ -23,6 +23,8 @@ class RawCase:
     """A label map, or the folder of one mask a vertebra."""
     patient: str | None = None
     """None where neither the layout nor the table of patients says it."""
+    in_patients_table: bool = True
+    """False where there is a table of patients, and it leaves the case out."""
     label_map: LabelMap = OURS
     duplicates: tuple[Path, ...] = ()
     """Further files that claim the same case, such as both ``a.nii`` and ``a.nii.gz``."""
@@ -98,4 +100,5 @@ def _read_patients(path: Path) -> dict[str, str]:
 
 
 def _files_of(place: Path) -> Iterable[Path]:
-    return (file for file in place.rglob("*") if file.is_file()) if place.is_dir() else (place,)
+    # A pipe or a device would be waited for, a link to nowhere has no content: reading tells what they are.
+    return (file for file in (place.rglob("*") if place.is_dir() else (place,)) if file.is_file())

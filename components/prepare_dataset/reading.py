@@ -12,7 +12,15 @@ from components.prepare_dataset.rejection import RejectedCaseError
 from spine.errors import LabelValueError
 from spine.labels import IDS, NAMES
 from spine.volume.dicom import read_series
-from spine.volume.nifti import Volume, case_name, read_volume, require_finite, require_one_grid, require_whole
+from spine.volume.nifti import (
+    Volume,
+    case_name,
+    has_known_axes,
+    read_volume,
+    require_finite,
+    require_one_grid,
+    require_whole,
+)
 
 _WIDEST_BITS = 32
 
@@ -40,8 +48,8 @@ class ReadCase:
 def read_case(raw: RawCase) -> ReadCase:
     """Read a case; raises RejectedCaseError or the error of the file that can't be used."""
     if raw.duplicates:
-        names = ", ".join(path.name for path in raw.duplicates)
-        message = f"more than one file for this case: {names}"
+        files = [place for place in (raw.image, raw.labels, *raw.duplicates) if place]
+        message = f"more than one file for this case: {', '.join(str(path) for path in sorted(files))}"
         raise RejectedCaseError("unique-files", value=1 + len(raw.duplicates), message=message)
     if raw.image is None or raw.labels is None:
         missing = "volume" if raw.image is None else "mask"
@@ -56,7 +64,8 @@ def _read_image(path: Path) -> tuple[Volume, list[Remark], str | None]:
     if not path.is_dir():
         volume = read_volume(path)
         require_finite(volume.array, path=path)
-        return volume, [], None
+        lost = Remark("known-axes", 0, "the header does not say which way its axes point; taken as they lie")
+        return volume, [] if has_known_axes(path) else [lost], None
     series = read_series(path)
     remarks = []
     if series.localizers:

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from spine.dataset import Split
+from spine.dataset import FOLDS, Split
 from spine.errors import InvalidValueError
 from spine.labels import IDS, REGIONS
 from spine.storage import read_json, write_json
 from spine.values import Value
 
-FOLDS: Final = 5
 _RARE: Final = ("C1", "C2", "C3", "C4")
 _ALL: Final = "all"
 _LEAST, _MOST = 0.5, 1.75
@@ -48,21 +47,27 @@ class SplitLock(Value):
 
     seed: int
     cases: dict[str, Split]
+    voxels: dict[str, Split]
+    """The same by the hash of a case's voxels: a scan under another name is still the scan that it was."""
 
     @classmethod
     def of(cls, path: Path, *, seed: int) -> "SplitLock":
         """Read the lock, or begin one; raises InvalidValueError where it was drawn with another seed."""
         if not path.is_file():
-            return cls(seed=seed, cases={})
+            return cls(seed=seed, cases={}, voxels={})
         lock = cls.parse(read_json(path, expected="the lock of a test set"), where=path)
         if lock.seed != seed:
             told = f"{lock.seed}, with which {path} locked the test set; remove that file to draw a new test set"
             raise InvalidValueError("seed", seed, expected=told)
         return lock
 
-    def with_cases(self, cases: Mapping[str, Split]) -> "SplitLock":
+    def with_cases(self, cases: Mapping[str, Split], *, voxels: Mapping[str, Split]) -> "SplitLock":
         """Return the lock with new cases added; old ones stay, those that are missing now included."""
-        return SplitLock(seed=self.seed, cases={**cases, **self.cases})
+        return SplitLock(seed=self.seed, cases={**cases, **self.cases}, voxels={**voxels, **self.voxels})
+
+    def side_of(self, case: str, *, voxels: str) -> Split | None:
+        """Return where a case is held, by its name or else by its voxels."""
+        return self.cases.get(case) or self.voxels.get(voxels)
 
     def write(self, path: Path) -> None:
         """Write the lock as JSON, a case a line."""

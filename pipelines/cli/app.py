@@ -45,7 +45,12 @@ def run(arguments: list[str]) -> int:
         if error.format_message():
             errors.print(f"error: {_usage(error)}", markup=False, highlight=False, soft_wrap=True)
         return error.exit_code
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
+        return _interrupted()
+    except typer.Abort as abort:
+        # Typer makes an end of file, wherever it was met, look like an interrupt.
+        if isinstance(abort.__context__, EOFError):
+            raise abort.__context__ from None
         return _interrupted()
     except FileExistsError as error:
         reason = f"{error.filename}: is a file; expected a folder"

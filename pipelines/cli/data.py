@@ -89,6 +89,9 @@ def prepare(
         ["layout", "training cases", "locked test cases", "quarantined"],
         [(manifest.layout, training, test, len(manifest.quarantined))],
     )
+    if manifest.empty_folds:
+        folds = ", ".join(str(fold) for fold in manifest.empty_folds)
+        console.print(f"no case validates fold {folds}: too few patients; train the others (--folds)", style="yellow")
     console.print(f"report: {choices.report_of(output) / 'index.html'}", highlight=False, soft_wrap=True)
 
 

@@ -89,6 +89,12 @@ def read_volume(path: Path) -> Volume:
     return Volume(array=array, grid=Grid.of(array.shape, image.affine))
 
 
+def has_known_axes(path: Path) -> bool:
+    """Whether a NIfTI header says which way its axes point; without a code for it, an affine is a mere default."""
+    header = nibabel.load(path).header
+    return any(int(header.get(code, 0)) > 0 for code in ("sform_code", "qform_code"))
+
+
 def require_finite(array: NDArray[Any], *, path: Path) -> None:
     """Raise NotFiniteError for NaN and infinite voxels."""
     if array.dtype.kind == "f" and not np.isfinite(array).all():

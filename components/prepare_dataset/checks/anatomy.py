@@ -22,6 +22,8 @@ class Level:
     label: int
     voxels: int
     centroid_mm: NDArray[np.float64]
+    height_mm: float
+    """Extent along the axis from inferior to superior."""
     at_border: bool
     in_one_piece: float
     """Share of its voxels in its main piece, and in pieces that the border may have parted from it."""
@@ -58,6 +60,7 @@ def measure(labels: Volume) -> Anatomy:
             label=label,
             voxels=int(voxels[label]),
             centroid_mm=labels.grid.millimetres(sums[label] / voxels[label]),
+            height_mm=float(boxes[label][1][2] - boxes[label][0][2] + 1) * labels.grid.spacing_mm[2],
             at_border=label in cut,
             in_one_piece=in_one_piece[label],
         )

@@ -13,6 +13,8 @@ from spine.volume.nifti import Volume
 # Scanners pad with down to -3024 HU; below that, and above metal implants, nothing in a CT is plausible.
 _LOWEST_HU, _HIGHEST_HU = -4096.0, 32767.0
 _CONTRAST_HU = 100.0
+_BYTE = 255
+_FEWEST = 2
 _AXES = ("left-right", "back-front", "up-down")
 _BRIGHTER_HU = 25.0
 """No mirror image of a right mask is brighter than the mask; of a wrong one, on real scans, by 60 HU and more."""
@@ -25,6 +27,9 @@ Whole vertebrae of old patients still average more than 100 HU, cortical bone in
 
 def require_usable(image: Volume, labels: Volume) -> None:
     """Refuse axes that are not perpendicular, two grids, and voxels that are no HU."""
+    if min(image.grid.shape) < _FEWEST:
+        message = f"is one voxel thick, shape {image.grid.shape}; expected a volume"
+        raise RejectedCaseError("three-dimensions", value=min(image.grid.shape), message=message)
     if not image.grid.is_orthonormal:
         message = "axes of the direction matrix are not perpendicular within 1e-4"
         raise RejectedCaseError("orthonormal-axes", value=_largest_cosine(image.grid), message=message)
@@ -33,6 +38,9 @@ def require_usable(image: Volume, labels: Volume) -> None:
         message = f"volume and mask lie on different grids: {difference}"
         raise RejectedCaseError("one-grid", value=_largest_difference(image.grid, labels.grid), message=message)
     low, high = float(image.array.min()), float(image.array.max())
+    if low >= 0 and high <= _BYTE:
+        message = f"voxels span {low:g} to {high:g}: a picture of 8 bits, windowed; expected a CT in HU"
+        raise RejectedCaseError("hounsfield-range", value=high, message=message)
     if low < _LOWEST_HU or high > _HIGHEST_HU or high - low < _CONTRAST_HU:
         message = f"voxels span {low:g} to {high:g}; expected a CT in HU"
         raise RejectedCaseError("hounsfield-range", value=low if low < _LOWEST_HU else high, message=message)

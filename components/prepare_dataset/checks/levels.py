@@ -21,6 +21,12 @@ _DISTANCES: Final = (0.65, 1.45)
 _VOLUMES: Final = (0.5, 1.7)
 """Ratios to what lies nearby. A level named twice, or two named as one, is off by a factor of about 2; on 70 phantom
 spines the ratios were 0.78-1.16 and 0.62-1.25."""
+_DISTANCE_MM: Final = (5.0, 70.0)
+_HEIGHT_MM: Final = 130.0
+_SACRUM_MM: Final = 180.0
+"""No level of a child or a giant is beyond these: a scan that is has lost its spacing, or its labels their meaning."""
+_UPRIGHT_DEG: Final = 60.0
+"""Of the line from the first level to the last: lordosis and a tilted sacrum stay below, a turned scan does not."""
 _NEARBY: Final = 3
 _ODD_ONES: Final = frozenset({IDS["C1"], IDS["C2"], IDS["S1"]})
 """Their shapes are unlike their neighbours', so that neither distance nor volume follows on."""
@@ -35,6 +41,8 @@ def remarks(anatomy: Anatomy) -> Iterator[Remark]:
     doubted = {label for pair in (*disordered, *(pair for pair, _ in gaps)) for label in pair}
     yield from _contacts(anatomy, doubted)
     yield from _pieces(anatomy)
+    yield from _direction(anatomy)
+    yield from _heights(anatomy)
     yield from _distances(anatomy, doubted)
     yield from _volumes(anatomy, doubted)
     yield from _fragments(anatomy)
@@ -102,16 +110,41 @@ def _is_usable(level: Level, doubted: set[int]) -> bool:
     return not level.at_border and level.label not in doubted and level.label not in _ODD_ONES
 
 
+def _direction(anatomy: Anatomy) -> Iterator[Remark]:
+    slivers = set(fragments(anatomy))
+    seen = [level for label, level in sorted(anatomy.levels.items()) if label not in slivers]
+    if len(seen) < 2:
+        return
+    along = seen[0].centroid_mm - seen[-1].centroid_mm
+    length = float(np.linalg.norm(along))
+    angle = float(np.degrees(np.arccos(np.clip(abs(along[2]) / length, 0, 1)))) if length else 0.0
+    if angle > _UPRIGHT_DEG:
+        names = f"{NAMES[seen[0].label]} to {NAMES[seen[-1].label]}"
+        message = f"the line from {names} leans {angle:.0f} degrees off the axis of the body"
+        yield Remark("upright-spine", angle, message)
+
+
+def _heights(anatomy: Anatomy) -> Iterator[Remark]:
+    for level in anatomy.levels.values():
+        if level.height_mm > (_SACRUM_MM if level.label == IDS["S1"] else _HEIGHT_MM):
+            message = f"{NAMES[level.label]} is {level.height_mm:.0f} mm tall"
+            yield Remark("level-height", level.height_mm, message)
+
+
 def _distances(anatomy: Anatomy, doubted: set[int]) -> Iterator[Remark]:
     pairs = _whole_pairs(anatomy, doubted)
     apart = [float(np.linalg.norm(upper.centroid_mm - lower.centroid_mm)) for upper, lower in pairs]
     for index, (upper, lower) in enumerate(pairs):
+        names = f"{NAMES[upper.label]} and {NAMES[lower.label]}"
+        if not _DISTANCE_MM[0] <= apart[index] <= _DISTANCE_MM[1]:
+            message = f"{names} are {apart[index]:.1f} mm apart; vertebrae are 5 to 70 mm"
+            yield Remark("level-distance", apart[index], message)
+            return
         nearby = apart[max(index - _NEARBY, 0) : index] + apart[index + 1 : index + 1 + _NEARBY]
         if len(nearby) < 2:
             continue
         ratio = apart[index] / median(nearby)
         if not _DISTANCES[0] <= ratio <= _DISTANCES[1]:
-            names = f"{NAMES[upper.label]} and {NAMES[lower.label]}"
             message = f"{names} are {apart[index]:.0f} mm apart; their neighbours {median(nearby):.0f} mm"
             yield Remark("level-spacing", ratio, message)
 

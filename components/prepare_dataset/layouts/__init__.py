@@ -8,7 +8,7 @@ from typing import Final
 from components.prepare_dataset.label_maps import label_map
 from components.prepare_dataset.layouts import ctspine1k, dicom, kaggle, nnunet_raw, totalsegmentator, verse
 from components.prepare_dataset.raw_case import RawCase, patients_of
-from spine.errors import MissingPathError, SpinelineError, UnknownNameError
+from spine.errors import InvalidValueError, MissingPathError, SpinelineError, UnknownNameError
 
 _SHOWN = 6
 
@@ -56,11 +56,15 @@ def find_cases(raw: Path, *, layout: str | None = None, labels: str | None = Non
     if not raw.is_dir():
         raise MissingPathError(raw, expected="a folder of raw scans")
     name, found = _of_layout(raw, [layout] if layout else list(LAYOUTS))
+    for case in found:
+        if not case.case.isprintable():
+            raise InvalidValueError("name of a case", case.case.encode(errors="replace"), expected="printable UTF-8")
     patients = patients_of(raw, cases=[case.case for case in found])
     cases = tuple(
         replace(
             case,
             patient=patients.get(case.case, case.patient),
+            in_patients_table=not patients or case.case in patients or case.patient is not None,
             label_map=chosen or case.label_map,
             source=tuple(place.relative_to(raw).as_posix() for place in (case.image, case.labels) if place),
         )

@@ -14,5 +14,7 @@ def find_cases(raw: Path) -> list[RawCase] | None:
     images = next((raw / name for name in _IMAGES if (raw / name).is_dir()), None)
     if images is None or not labels.is_dir():
         return None
+    if volumes_in(path for path in images.iterdir() if path.is_file()):
+        return None
     series = {path.name: [path] for path in sorted(images.iterdir()) if path.is_dir() and path.name[0] != "."}
     return pair(series, volumes_in(labels.iterdir())) if series else None

@@ -1,5 +1,6 @@
 """nnU-Net raw: ``imagesTr/``, ``labelsTr/`` and ``dataset.json``, whose names say which id is which vertebra."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from spine.nnunet.workspace import CHANNEL_SUFFIX
 from spine.storage import read_json
 
 EXPECTED = f"imagesTr/ (case{CHANNEL_SUFFIX}.nii.gz), labelsTr/ (case.nii.gz) and dataset.json"
+_FURTHER = re.compile(r"_000[1-9]$")
 _PREFIXES = ("vertebrae_", "vertebra_")
 
 
@@ -23,7 +25,11 @@ def find_cases(raw: Path) -> list[RawCase] | None:
         return None
     label_map = _label_map(raw / "dataset.json")
     splits = [split for split in ("Tr", "Ts") if (raw / f"labels{split}").is_dir()]
-    images = volumes_in(_inside(raw, "images", splits), ending=CHANNEL_SUFFIX)
+    files = _inside(raw, "images", splits)
+    further = [name for name in volumes_in(files) if _FURTHER.search(name)]
+    if further:
+        raise MalformedFileError(raw / "imagesTr", reason=f"{further[0]} is a second channel", expected="one, CT")
+    images = volumes_in(files, ending=CHANNEL_SUFFIX)
     labels = volumes_in(_inside(raw, "labels", splits))
     return pair(images, labels, label_map=label_map) if images else None
 
@@ -41,6 +47,8 @@ def _label_map(path: Path) -> LabelMap:
         raise MalformedFileError(path, reason="lacks channel_names or labels", expected="a dataset.json") from error
     if len(channels) != 1:
         raise MalformedFileError(path, reason=f"has {len(channels)} channels", expected="one channel, CT")
+    if str(channels.get("0")).upper() != "CT":
+        raise MalformedFileError(path, reason=f"has the channel {channels}", expected="one channel, CT")
     ids, unnamed = {}, {}
     for name, number in labels.items():
         vertebra = _vertebra(name)

@@ -21,9 +21,14 @@ def find_cases(raw: Path) -> list[RawCase] | None:
 
 
 def _case(folder: Path) -> RawCase:
-    images = [folder / name for name in _IMAGES if (folder / name).exists()]
     masks = folder / "segmentations"
-    has_masks = masks.is_dir() and any(masks.glob(f"{MASK_PREFIX}*.nii*"))
+    try:
+        names = {path.name for path in folder.iterdir()}
+    except PermissionError:
+        # Named as it would be, so that reading it tells why it can't be read.
+        return RawCase(case=folder.name, image=folder / _IMAGES[0], labels=masks, label_map=TOTALSEGMENTATOR)
+    images = [folder / name for name in _IMAGES if name in names]
+    has_masks = masks.name in names and any(masks.glob(f"{MASK_PREFIX}*.nii*"))
     return RawCase(
         case=folder.name,
         image=images[0] if images else None,

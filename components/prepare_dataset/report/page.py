@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from components.prepare_dataset.assembly import Prepared
 from components.prepare_dataset.checks.catalogue import CHECKS
 from components.prepare_dataset.report.histograms import hu_chart, levels_chart, size_chart, spacing_chart
-from spine.dataset import Case, Finding
+from spine.dataset import FOLDS, Case, Finding
 from spine.drawing.markup import Column, Markup, image, joined, section, table, tag
 from spine.drawing.style import CSS
 from spine.labels import IDS, REGIONS
@@ -88,7 +88,7 @@ def _quarantine(prepared: Prepared) -> Markup:
 
 
 def _splits(cases: Sequence[Case]) -> Markup:
-    places = [("test", None), *(("train", fold) for fold in range(5))]
+    places = [("test", None), *(("train", fold) for fold in range(FOLDS))]
     rows = []
     for split, fold in places:
         members = [case for case in cases if case.split == split and case.fold == fold]
@@ -98,7 +98,9 @@ def _splits(cases: Sequence[Case]) -> Markup:
         rows.append([name, str(len(members)), str(patients), *(str(count) for count in seen)])
     columns = [Column("", "row"), Column("cases"), Column("patients"), *(Column(region) for region in REGIONS)]
     caption = "Cases that show each region; no patient, and nothing that looks like one scan, is in two rows."
-    return section("Splits", table(caption, columns, rows))
+    empty = [str(fold) for fold in range(FOLDS) if not any(case.fold == fold for case in cases)]
+    told = f"No case validates fold {', '.join(empty)}: there are too few patients." if empty else ""
+    return section("Splits", table(caption, columns, rows), tag("p", told))
 
 
 def _shown(case: Case) -> set[int]:

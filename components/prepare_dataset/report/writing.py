@@ -12,7 +12,7 @@ from spine.dataset import Case
 from spine.storage import atomic_file, atomic_folder, link, write_json, write_text
 from spine.volume.nifti import read_image, read_labels
 
-PICTURES = "pictures"
+PICTURES, REPORT_FILE = "pictures", "report.json"
 _PICTURE_FILE = "picture.png"
 _STEP = "prepare_dataset"
 
@@ -27,7 +27,7 @@ def write_report(folder: Path, *, prepared: Prepared, name: str, workers: int) -
         for done, (index, picture) in enumerate(each(draw_picture, entries, workers=workers), start=1):
             link(picture, partial_folder / PICTURES / f"{warned[index].case}.png")
             progress.report(_STEP, "draw warned cases", done=done, total=len(warned))
-        write_json(partial_folder / "report.json", as_json(prepared, name=name))
+        write_json(partial_folder / REPORT_FILE, as_json(prepared, name=name))
         write_text(partial_folder / "index.html", page(prepared, name=name, warned=warned))
 
 

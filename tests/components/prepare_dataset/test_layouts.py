@@ -1,12 +1,13 @@
 """Cases are found by name, never by position; a folder of no layout, or of two, is refused with what was expected."""
 
 import json
+import os
 import shutil
 
 import pytest
 
 from components.prepare_dataset.layouts import LAYOUTS, UnknownLayoutError, find_cases
-from spine.errors import MalformedFileError, MissingPathError, UnknownNameError
+from spine.errors import InvalidValueError, MalformedFileError, MissingPathError, UnknownNameError
 from spine.phantom import write_raw_set
 
 
@@ -193,6 +194,7 @@ def test_nnunet_test_cases_count_where_they_have_labels(nnunet):
         ({"labels": {"background": 0}}, "labels no vertebra"),
         ({"channel_names": {"0": "CT", "1": "PET"}}, "has 2 channels; expected one channel"),
         ({"labels": None}, "lacks channel_names or labels"),
+        ({"channel_names": {"0": "MRI"}}, "has the channel {'0': 'MRI'}; expected one channel, CT"),
     ],
 )
 def test_a_dataset_json_that_does_not_name_vertebrae_is_refused(nnunet, content, words):
@@ -233,3 +235,30 @@ def test_a_table_of_patients_that_could_mix_them_up_is_refused(folder, content, 
         find_cases(raw)
     assert words in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_second_channel_in_nnunet_s_folder_is_refused(nnunet):
+    raw = nnunet()
+    touch(raw / "imagesTr" / "a_0001.nii.gz")
+    with pytest.raises(MalformedFileError, match="a_0001 is a second channel; expected one, CT"):
+        find_cases(raw)
+
+
+def test_a_folder_beside_the_volumes_does_not_make_them_dicom(folder):
+    raw = folder(["a.nii.gz"], ["a.nii.gz"])
+    (raw / "volumes" / "extra").mkdir()
+    assert find_cases(raw).layout == "kaggle"
+
+
+def test_a_name_that_is_not_utf_8_is_refused_in_one_line(folder):
+    raw = folder(["a.nii.gz"], ["a.nii.gz"])
+    (raw / "volumes" / os.fsdecode(b"ca\xff\xfe.nii.gz")).touch()
+    with pytest.raises(InvalidValueError, match="name of a case is .*expected printable UTF-8"):
+        find_cases(raw)
+
+
+def test_a_case_that_the_table_of_patients_leaves_out_is_marked(folder):
+    raw = folder(["a.nii.gz", "b.nii.gz"], ["a.nii.gz", "b.nii.gz"])
+    assert all(case.in_patients_table for case in find_cases(raw).cases)
+    (raw / "patients.csv").write_text("case,patient\na,p1\nbb,p1\n")
+    assert {case.case: case.in_patients_table for case in find_cases(raw).cases} == {"a": True, "b": False}

@@ -101,3 +101,66 @@ def test_whole_phantom_spines_give_no_warning_about_levels(tmp_path, findings, s
         write_volume(tmp_path / "segmentations" / f"p{patient}.nii.gz", scan.labels)
     warned = [each for each in findings(tmp_path) if each.severity != "note"]
     assert [each for each in warned if each.check != "one-component"] == []
+
+
+def saved(path, array, affine, *, codes=2):
+    image = nibabel.Nifti1Image(array, affine)
+    image.set_sform(affine, code=codes)
+    image.set_qform(affine, code=codes)
+    nibabel.save(image, path)
+
+
+@pytest.fixture
+def thoracic(tmp_path):
+    """Arrays of a clean thoracic scan (image, labels), its affine, and a function that writes them as a raw set."""
+    scan = make_scan(seed=1, patient=3, first=13, last=22, spacing_mm=(3.0, 3.0, 3.0))
+
+    def write(image, labels, affine, **how):
+        for kind, array in (("volumes", image), ("segmentations", labels)):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            saved(tmp_path / kind / "a.nii.gz", array, affine, **how)
+        return tmp_path
+
+    return scan.image.array, scan.labels.array, scan.image.grid.matrix, write
+
+
+def checks_of(found):
+    return {each.check for each in found if each.severity != "note"}
+
+
+def test_a_header_that_says_nothing_of_its_axes_is_warned_about(thoracic, findings):
+    image, labels, affine, write = thoracic
+    assert checks_of(findings(write(image, labels, affine))) == set()
+    assert checks_of(findings(write(image, labels, affine, codes=0))) == {"known-axes"}
+
+
+def test_a_spine_that_lies_along_another_axis_is_noticed(thoracic, findings):
+    image, labels, affine, write = thoracic
+    turned = (np.transpose(array, (0, 2, 1)) for array in (image, labels))
+    assert "upright-spine" in checks_of(findings(write(*turned, affine)))
+
+
+@pytest.mark.parametrize("factor", [0.1, 7.0])
+def test_a_spacing_that_no_body_has_is_noticed(thoracic, findings, factor):
+    image, labels, affine, write = thoracic
+    scaled = affine @ np.diag([factor, factor, factor, 1])
+    assert {"level-distance", "level-height"} & checks_of(findings(write(image, labels, scaled)))
+
+
+def test_a_mask_that_names_no_levels_is_noticed(thoracic, findings):
+    image, labels, affine, write = thoracic
+    assert "level-height" in checks_of(findings(write(image, (labels > 0).astype(np.uint8), affine)))
+
+
+def test_a_picture_of_8_bits_is_no_ct(thoracic, findings):
+    image, labels, affine, write = thoracic
+    windowed = (np.clip((image + 200) / 600, 0, 1) * 255).astype(np.uint8)
+    (found,) = findings(write(windowed, labels, affine))
+    assert (found.check, found.severity) == ("hounsfield-range", "reject") and "8 bits" in found.message
+
+
+def test_a_single_slice_is_no_volume(thoracic, findings):
+    image, labels, affine, write = thoracic
+    middle = image.shape[2] // 2
+    (found,) = findings(write(image[..., middle : middle + 1], labels[..., middle : middle + 1], affine))
+    assert (found.check, found.severity) == ("three-dimensions", "reject")

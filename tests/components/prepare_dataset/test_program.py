@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import os
 import shutil
 from collections import Counter
 
@@ -214,88 +215,11 @@ def test_a_raw_folder_that_can_t_be_used_is_one_line_and_exit_2(raw, tmp_path, c
     assert not (tmp_path / "prepared").exists()
 
 
-def test_an_earlier_prepared_set_is_replaced_as_a_whole(prepared, many):
-    folder, _ = prepared
-    (folder / "imagesTr" / "stray.nii.gz").write_bytes(b"x")
-    expected = {name: found for name, found in hashes(folder).items() if "stray" not in name}
-    prepare_dataset(raw=many, output=folder, choices=CHOICES)
-    assert hashes(folder) == expected
-
-
-@pytest.mark.parametrize("where", ["the raw folder", "its parent", "a folder of other things", "a file"])
-def test_an_output_that_would_delete_other_things_is_refused(raw, tmp_path, where):
-    other, file = tmp_path / "home", tmp_path / "file"
-    other.mkdir()
-    (other / "thesis.txt").write_text("years of work")
-    file.write_text("x")
-    places = {"the raw folder": raw, "its parent": tmp_path, "a folder of other things": other, "a file": file}
-    before = hashes(tmp_path)
-    with pytest.raises(InvalidValueError, match="output"):
-        prepare_dataset(raw=raw, output=places[where], choices=CHOICES)
-    assert hashes(tmp_path) == before
-
-
 def test_files_are_compressed_without_a_time_stamp(prepared):
     folder, manifest = prepared
     content = image_path(folder, manifest.cases[0]).read_bytes()
     assert content[4:8] == bytes(4)
     assert len(gzip.decompress(content)) > 352
-
-
-def sources(folder):
-    return {path.relative_to(folder): path.stat().st_ino for path in folder.rglob("*.nii.gz")}
-
-
-def test_after_one_new_case_only_that_case_is_prepared(many, tmp_path, capsys):
-    late = {kind: many / kind / "case_08.nii.gz" for kind in ("volumes", "segmentations")}
-    for kind, path in late.items():
-        path.rename(tmp_path / f"{kind}.nii.gz")
-    folder = tmp_path / "prepared"
-    prepare_dataset(raw=many, output=folder, choices=CHOICES)
-    before = sources(folder)
-    for kind, path in late.items():
-        (tmp_path / f"{kind}.nii.gz").rename(path)
-    capsys.readouterr()
-    prepare_dataset(raw=many, output=folder, choices=CHOICES)
-    after = sources(folder)
-    # The same file on disk, not one with the same content: nothing was written again.
-    assert before.items() <= after.items()
-    assert {path.name for path in after.keys() - before.keys()} == {"case_08.nii.gz", "case_08_0000.nii.gz"}
-    assert "16/16 15 as before" in capsys.readouterr().err
-
-
-def test_a_changed_source_is_prepared_again(prepared, many):
-    import nibabel
-
-    folder, before = prepared
-    path = many / "volumes" / "case_04.nii.gz"
-    image = nibabel.load(path)
-    nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj) + np.int16(1), image.affine), path)
-    after = prepare_dataset(raw=many, output=folder, choices=CHOICES)
-    changed = {a.case for a, b in zip(after.cases, before.cases, strict=True) if a.image_sha256 != b.image_sha256}
-    assert changed == {"case_04"}
-
-
-def test_a_kept_case_that_was_damaged_is_not_trusted(prepared, many):
-    folder, _ = prepared
-    expected = hashes(folder)
-    victim = image_path(folder, Manifest.of(folder).cases[0])
-    content = bytearray(victim.read_bytes())
-    content[len(content) // 2] ^= 1
-    victim.chmod(0o644)
-    victim.write_bytes(content)  # the store's file too: they are one
-    prepare_dataset(raw=many, output=folder, choices=CHOICES)
-    assert hashes(folder) == expected
-
-
-def test_cases_that_left_the_raw_data_leave_the_store(prepared, many):
-    folder, _ = prepared
-    store = folder.with_name(".prepared.cases")
-    assert sum(path.is_dir() for path in store.iterdir()) == 16
-    for kind in ("volumes", "segmentations"):
-        (many / kind / "case_01.nii.gz").unlink()
-    prepare_dataset(raw=many, output=folder, choices=CHOICES)
-    assert sum(path.is_dir() for path in store.iterdir()) == 15
 
 
 def test_the_same_data_elsewhere_give_the_same_bytes(prepared, many, tmp_path):
@@ -322,3 +246,37 @@ def test_cases_set_aside_are_left_out_with_the_reason_and_do_not_count_as_reject
     assert len(manifest.cases) == 7 and len(manifest.quarantined) == 9
     told = {finding.message for row in manifest.quarantine for finding in row.findings if finding.check == "set-aside"}
     assert told == {"T9 and T10 are swapped"}
+
+
+def test_a_locked_case_under_another_name_stays_on_its_side(many, tmp_path):
+    folder = tmp_path / "prepared"
+    before = prepare_dataset(raw=many, output=folder, choices=CHOICES)
+    table = (many / "patients.csv").read_text()
+    for case in before.members(split="test"):
+        for kind in ("volumes", "segmentations"):
+            (many / kind / f"{case.case}.nii.gz").rename(many / kind / f"renamed_{case.case}.nii.gz")
+        table = table.replace(f"{case.case},", f"renamed_{case.case},someone_else_")
+    (many / "patients.csv").write_text(table)
+    after = {case.voxels_sha256: case.split for case in prepare_dataset(raw=many, output=folder, choices=CHOICES).cases}
+    assert after == {case.voxels_sha256: case.split for case in before.cases}
+
+
+def test_a_case_without_a_row_in_the_table_of_patients_is_warned_about(many, tmp_path):
+    table = (many / "patients.csv").read_text().replace("case_03,", "case_3,")
+    (many / "patients.csv").write_text(table)
+    manifest = prepare_dataset(raw=many, output=tmp_path / "prepared", choices=CHOICES)
+    warned = [found.case for found in manifest.findings if found.check == "known-patient"]
+    assert warned == ["case_03"]
+
+
+def test_folds_that_no_case_validates_are_named(raw, tmp_path):
+    manifest = prepare_dataset(raw=raw, output=tmp_path / "prepared", choices=Choices())
+    assert len(manifest.members(split="train")) == 2 and len(manifest.empty_folds) == 3
+    assert "No case validates fold" in (tmp_path / "prepared.report" / "index.html").read_text()
+
+
+def test_a_pipe_among_the_volumes_is_refused_not_waited_for(many, tmp_path):
+    (many / "volumes" / "case_03.nii.gz").unlink()
+    os.mkfifo(many / "volumes" / "case_03.nii.gz")
+    manifest = prepare_dataset(raw=many, output=tmp_path / "prepared", choices=CHOICES)
+    assert manifest.quarantined == ("case_03",)

@@ -6,7 +6,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from components.prepare_dataset.splits import FOLDS, Group, SplitLock, deal_folds, draw_test
+from components.prepare_dataset.splits import Group, SplitLock, deal_folds, draw_test
+from spine.dataset import FOLDS
 from spine.errors import InvalidValueError, MalformedFileError
 from spine.labels import IDS, NAMES
 
@@ -147,20 +148,34 @@ def test_factors_are_regions_and_the_rare_labels():
 
 def test_the_lock_keeps_old_cases_and_adds_new_ones(tmp_path):
     path = tmp_path / "splits.json"
-    lock = SplitLock.of(path, seed=3).with_cases({"a": "test", "b": "train"})
+    lock = SplitLock.of(path, seed=3).with_cases({"a": "test", "b": "train"}, voxels={"x": "test", "y": "train"})
     lock.write(path)
-    later = SplitLock.of(path, seed=3).with_cases({"a": "train", "c": "train"})
+    later = SplitLock.of(path, seed=3).with_cases({"a": "train", "c": "train"}, voxels={"x": "train", "z": "train"})
     assert later.cases == {"a": "test", "b": "train", "c": "train"}
-    assert json.loads(path.read_text()) == {"cases": {"a": "test", "b": "train"}, "seed": 3}
+    assert later.voxels == {"x": "test", "y": "train", "z": "train"}
+    assert json.loads(path.read_text()) == {
+        "cases": {"a": "test", "b": "train"},
+        "seed": 3,
+        "voxels": {"x": "test", "y": "train"},
+    }
+
+
+def test_a_case_under_another_name_is_known_by_its_voxels():
+    lock = SplitLock(seed=1, cases={"a": "test"}, voxels={"x": "test"})
+    assert (lock.side_of("a", voxels="other"), lock.side_of("b", voxels="x"), lock.side_of("b", voxels="y")) == (
+        "test",
+        "test",
+        None,
+    )
 
 
 def test_a_lock_of_another_seed_is_refused_and_one_that_is_damaged_too(tmp_path):
     path = tmp_path / "splits.json"
-    SplitLock(seed=3, cases={}).write(path)
+    SplitLock(seed=3, cases={}, voxels={}).write(path)
     with pytest.raises(
         InvalidValueError, match=r"seed is 4; expected 3, with which .*splits\.json locked the test set"
     ):
         SplitLock.of(path, seed=4)
-    path.write_text('{"seed": 3, "cases": {"a": "validation"}}')
+    path.write_text('{"seed": 3, "cases": {"a": "validation"}, "voxels": {}}')
     with pytest.raises(MalformedFileError, match=r"cases\.a"):
         SplitLock.of(path, seed=3)
