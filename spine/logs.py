@@ -46,6 +46,8 @@ def told_os_error(error: OSError) -> str | None:
     """Say in one line what the operating system refused, or None where it is no matter of files."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return str(OutOfSpaceError(_path_of(error)))
+    if error.errno == errno.EROFS:
+        return f"{error.filename}: lies on a read-only file system; expected a place that can be written"
     if isinstance(error, _OF_PATHS):
         return f"{error.filename}: {(error.strerror or 'refused').lower()}; expected a path that can be used"
     return None

@@ -76,6 +76,7 @@ class S3Store:
     def __init__(self, url: str, *, endpoint: str | None, connections: int) -> None:
         import boto3
         from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
         from botocore.utils import get_environ_proxies
 
         self._bucket, _, prefix = url.partition("://")[2].partition("/")
@@ -93,6 +94,9 @@ class S3Store:
             self._client: Any = boto3.client("s3", endpoint_url=endpoint, config=config)
         except ValueError as error:
             raise InvalidValueError("S3 endpoint", endpoint, expected="a URL such as http://host:9000") from error
+        except BotoCoreError as error:
+            # Half a key, or a profile that is not there.
+            raise StoreUnreachableError(f"s3://{self._bucket}", reason=str(error)) from error
         # Only boto3 knows how to go through a proxy.
         self._lane = _Lane(self._client, self._bucket, is_open=not get_environ_proxies(self._client.meta.endpoint_url))
 

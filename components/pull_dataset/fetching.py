@@ -4,6 +4,7 @@ import queue
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from pathlib import Path
 
 from components.pull_dataset.listing import Contents
 from components.pull_dataset.local_objects import DamagedObjectError, LocalObjects
@@ -20,14 +21,15 @@ _NAMED = 5
 
 
 class ObjectsUnavailableError(SpinelineError):
-    """Several objects of a data set are missing, forbidden or damaged."""
+    """Several objects of a data set are missing, forbidden or damaged; ``listed`` is the file that names all."""
 
-    def __init__(self, failures: Sequence[str], *, objects: int) -> None:
+    def __init__(self, failures: Sequence[str], *, objects: int, listed: Path) -> None:
         named = "; ".join(failures[:_NAMED])
-        more = f"; and {len(failures) - _NAMED} more" if len(failures) > _NAMED else ""
+        more = f"; and {len(failures) - _NAMED} more, all in {listed}" if len(failures) > _NAMED else ""
         super().__init__(
             f"{len(failures)} of {objects} objects can't be had: {named}{more}; expected whole objects (what did "
-            "arrive is kept: push the data set again from where it was made, then run this again)"
+            "arrive is kept; dvc push trusts a store that holds the listing: remove it and what is damaged there, push "
+            "again, then run this again)"
         )
 
 
@@ -121,7 +123,8 @@ class Fetch:
         if self._failures:
             # In the listing's order: two pulls of the same store say the same.
             told = [self._told(md5, self._failures[md5]) for md5 in self._contents if md5 in self._failures]
-            raise ObjectsUnavailableError(told, objects=len(self._contents))
+            listed = self._local.note_failures(told)
+            raise ObjectsUnavailableError(told, objects=len(self._contents), listed=listed)
 
     def _told(self, md5: str, error: ObjectUnavailableError | DamagedObjectError) -> str:
         if isinstance(error, DamagedObjectError):

@@ -5,14 +5,14 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from spine.errors import DigestMismatchError
 from spine.objects import Block
-from spine.storage import link, out_of_space_named
+from spine.storage import link, out_of_space_named, write_text
 
 _PARTIAL = ".partial-"
 _FLUSHES = 16
@@ -85,6 +85,12 @@ class LocalObjects:
             except BaseException:
                 partial.unlink(missing_ok=True)
                 raise
+
+    def note_failures(self, told: Sequence[str]) -> Path:
+        """Keep the whole list of what a pull could not get, and return its file."""
+        path = self._folder / "unavailable.txt"
+        write_text(path, "\n".join(told) + "\n")
+        return path
 
     def link(self, md5: str, target: Path) -> None:
         """Put an object at ``target``, as a link, or as a copy where the file system refuses one."""

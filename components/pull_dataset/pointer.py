@@ -104,7 +104,8 @@ def _default_remote(folder: Path, commit: str) -> tuple[str, str | None]:
     try:
         parser.read_string(_git(folder, "show", f"{commit}:.dvc/config") or "")
         section = parser[f"'remote \"{parser['core']['remote']}\"'"]
-        return section["url"], section.get("endpointurl")
+        # DVC quotes what holds a comma or a '#'.
+        return section["url"].strip('"'), section.get("endpointurl")
     except (configparser.Error, KeyError) as error:
         raise MalformedFileError(where, reason="names no default remote", expected=expected) from error
 

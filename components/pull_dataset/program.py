@@ -10,11 +10,15 @@ from components.pull_dataset.local_objects import LocalObjects, flush
 from components.pull_dataset.meter import STEP, Meter
 from components.pull_dataset.pointer import Pointer, resolve
 from spine.dataset import Manifest
+from spine.errors import SpinelineError
 from spine.logs import run_program
 from spine.objects import ObjectStore, open_store
 from spine.records import RECORD_FILE, DatasetRevision
 from spine.settings import settings
 from spine.steps import run_step
+from spine.storage import read_json, write_json
+
+_STAMPS_FILE = "stamps.json"
 
 
 def pull_dataset(
@@ -22,9 +26,9 @@ def pull_dataset(
 ) -> DatasetRevision:
     """Bring the data set of a git revision below ``root`` and return its record.
 
-    A revision that is here, with its record, is returned at once. Otherwise objects that an earlier or interrupted
-    pull brought are checked and linked, and only the missing ones are fetched. Raises ObjectUnavailableError,
-    DigestMismatchError or ObjectsUnavailableError naming what is missing, forbidden or damaged.
+    A revision that is here, its files untouched since, is returned at once. Otherwise objects that an earlier or
+    interrupted pull brought are checked and linked, and only the missing ones are fetched. Raises
+    ObjectUnavailableError, DigestMismatchError or ObjectsUnavailableError naming what is missing, forbidden or damaged.
     """
     pointer = resolve(repository, revision, remote=remote, endpoint=endpoint, clones=root / "repositories")
     home = root / "datasets" / pointer.dvc_hash[:12]
@@ -37,6 +41,10 @@ def pull_dataset(
             return found
         contents = _fetch(store, local, pointer)
         _assemble(local, contents, home)
+        write_json(home / _STAMPS_FILE, _stamps(home / "data"))
+        if known := _record_of(home):
+            # Plans and checkpoints quote it: data that are brought again keep the record that they had.
+            return known
         manifest = Manifest.of(home / "data")
         record = DatasetRevision(
             repository=repository,
@@ -51,10 +59,29 @@ def pull_dataset(
 
 
 def _recorded(home: Path) -> DatasetRevision | None:
-    record_file = home / RECORD_FILE
-    if record_file.is_file() and (home / "data").is_dir():
-        return DatasetRevision.read(record_file)
-    return None
+    """Return the record of data that are here as they were pulled; None where a file is gone or was written to."""
+    stamps_file = home / _STAMPS_FILE
+    if not (stamps_file.is_file() and (home / "data").is_dir()):
+        return None
+    try:
+        is_untouched = read_json(stamps_file, expected="sizes and times of files") == _stamps(home / "data")
+    except SpinelineError:
+        return None
+    return _record_of(home) if is_untouched else None
+
+
+def _record_of(home: Path) -> DatasetRevision | None:
+    """Return the record if it is there and whole."""
+    try:
+        return DatasetRevision.read(home / RECORD_FILE)
+    except SpinelineError:
+        return None
+
+
+def _stamps(data: Path) -> dict[str, list[int]]:
+    """Return size and time of change of every file, by which one that was touched is known without reading it."""
+    found = ((path, path.stat()) for path in sorted(data.rglob("*")) if path.is_file())
+    return {path.relative_to(data).as_posix(): [state.st_size, state.st_mtime_ns] for path, state in found}
 
 
 def _fetch(store: ObjectStore, local: LocalObjects, pointer: Pointer) -> Contents:

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import os
 import shutil
 
 import pytest
@@ -125,7 +126,7 @@ def test_several_bad_objects_are_named_together_and_the_others_stay(published, r
     assert message.startswith(f"7 of {len(set(listing.values()))} objects can't be had: ") and "\n" not in message
     assert f"{paths[bad[0]]} (object {bad[0]}): no such file or directory; " in message
     assert f"{paths[bad[1]]} (object {bad[1]}): damaged, its content has MD5 " in message
-    assert bad[4] in message and bad[5] not in message and "; and 2 more; expected" in message
+    assert bad[4] in message and bad[5] not in message and "; and 2 more, all in " in message
     assert all(held(md5).is_file() is (md5 not in bad) for md5 in listing.values())
     assert not (published.home_below(root, published.second) / "data").exists()
     for md5 in bad:
@@ -203,3 +204,47 @@ def test_files_of_one_content_are_one_object(published, root, pull):
     publish_more(published, b"same", ["again/a", "again/b"])
     folder = root / pull().folder
     assert (folder / "again" / "a").stat().st_ino == (folder / "again" / "b").stat().st_ino
+
+
+@pytest.mark.parametrize("harm", ["written to in place", "removed", "cut short"])
+def test_a_pulled_file_that_was_touched_is_brought_again_and_the_record_stays(published, root, pull, listing, harm):
+    record = pull()
+    name = next(path for path in sorted(listing) if path.startswith("labelsTr/"))
+    victim = root / record.folder / name
+    whole = victim.read_bytes()
+    if harm == "removed":
+        victim.unlink()
+    else:
+        # Through the link, so that the object that all revisions share is damaged, too.
+        victim.write_bytes(whole[:-9] if harm == "cut short" else whole[:50] + b"X" + whole[51:])
+        os.utime(victim, ns=(1, 1))
+    assert pull() == record
+    assert victim.read_bytes() == whole
+
+
+def test_a_record_that_was_damaged_is_written_anew_without_moving_data(published, root, pull):
+    record = pull()
+    path = published.home_below(root, published.second) / RECORD_FILE
+    path.write_text(path.read_text().replace('"cases"', '"case"'))
+    shutil.rmtree(published.remote / "files" / "md5")
+    assert pull() == record
+
+
+def test_all_bad_objects_are_listed_in_a_file(published, root, pull, listing):
+    bad = sorted(set(listing.values()))[:7]
+    for md5 in bad:
+        published.object(md5).unlink()
+    with pytest.raises(ObjectsUnavailableError, match=r"all in .*unavailable\.txt") as refused:
+        pull()
+    told = (root / "objects" / "unavailable.txt").read_text()
+    assert all(md5 in told for md5 in bad) and len(told.splitlines()) == 7
+    assert "\n" not in str(refused.value)
+
+
+def test_a_remote_whose_url_dvc_quotes_is_read(published, root, pull, tmp_path):
+    place = tmp_path / "rem,ote #1"
+    published.remote.rename(place)
+    config = published.repository / ".dvc" / "config"
+    config.write_text(config.read_text().replace("../../remote", f'"{place}"'))
+    published.commit("moved")
+    assert pull().cases == 7
