@@ -20,7 +20,7 @@ app = typer.Typer(
     help="Train, gate, register, serve and roll back nnU-Net models for vertebra segmentation in CT. "
     "For research and decision support, [bold]not for clinical use[/bold].\n\n"
     "State lives below [cyan].spineline/[/cyan] (SPINELINE_ROOT). "
-    "Exit codes: 0 done, 1 a verdict against, 2 bad input.",
+    "Exit codes: 0 done, 1 a verdict against, 2 bad input, 130 interrupted.",
 )
 for module in (data, runs, scores, versions, serving):
     module.add_to(app)

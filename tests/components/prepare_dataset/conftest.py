@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from components.prepare_dataset.checks import CheckedCase, check_case
 from components.prepare_dataset.layouts import find_cases
-from spine.dataset import Finding
+from components.prepare_dataset.program import Choices, prepare_dataset
+from spine.dataset import Finding, Manifest
 from spine.phantom import make_scan
 from spine.volume.nifti import write_volume
 
@@ -74,6 +75,13 @@ def raw(tmp_path: Path, _clean_set: Path) -> Path:
 def many(tmp_path: Path, _many: Path) -> Path:
     """A copy of sixteen coarse scans of eight patients."""
     return Path(shutil.copytree(_many, tmp_path / "many"))
+
+
+@pytest.fixture
+def prepared(many: Path, tmp_path: Path) -> tuple[Path, Manifest]:
+    """The sixteen scans, prepared with seed 1 and a test share of 0.3: (folder, manifest)."""
+    choices = Choices(seed=1, test_share=0.3)
+    return tmp_path / "prepared", prepare_dataset(raw=many, output=tmp_path / "prepared", choices=choices)
 
 
 @pytest.fixture

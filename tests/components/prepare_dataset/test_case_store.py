@@ -14,12 +14,6 @@ def hashes(folder):
     return {str(path.relative_to(folder)): digest_file(path) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-@pytest.fixture
-def prepared(many, tmp_path):
-    """The sixteen scans, prepared: (folder, manifest)."""
-    return tmp_path / "prepared", prepare_dataset(raw=many, output=tmp_path / "prepared", choices=CHOICES)
-
-
 def sources(folder):
     return {path.relative_to(folder): path.stat().st_ino for path in folder.rglob("*.nii.gz")}
 

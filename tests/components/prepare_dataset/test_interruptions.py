@@ -24,12 +24,6 @@ def hashes(folder):
 
 
 @pytest.fixture
-def prepared(many, tmp_path):
-    """The sixteen scans, prepared: (folder, manifest)."""
-    return tmp_path / "prepared", prepare_dataset(raw=many, output=tmp_path / "prepared", choices=CHOICES)
-
-
-@pytest.fixture
 def unprivileged():
     """A function that runs the step as a user who may not read what its mode forbids, root or not."""
     if os.geteuid():

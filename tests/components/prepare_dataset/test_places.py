@@ -13,12 +13,6 @@ def hashes(folder):
     return {str(path.relative_to(folder)): digest_file(path) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-@pytest.fixture
-def prepared(many, tmp_path):
-    """The sixteen scans, prepared: (folder, manifest)."""
-    return tmp_path / "prepared", prepare_dataset(raw=many, output=tmp_path / "prepared", choices=CHOICES)
-
-
 def test_an_earlier_prepared_set_is_replaced_as_a_whole(prepared, many):
     folder, _ = prepared
     (folder / "imagesTr" / "stray.nii.gz").write_bytes(b"x")

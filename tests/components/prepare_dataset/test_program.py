@@ -27,12 +27,6 @@ def hashes(folder):
     }
 
 
-@pytest.fixture
-def prepared(many, tmp_path):
-    """The sixteen scans, prepared: (folder, manifest)."""
-    return tmp_path / "prepared", prepare_dataset(raw=many, output=tmp_path / "prepared", choices=CHOICES)
-
-
 def test_no_patient_is_in_two_splits_or_two_folds(prepared):
     _, manifest = prepared
     places = {}
@@ -280,3 +274,24 @@ def test_a_pipe_among_the_volumes_is_refused_not_waited_for(many, tmp_path):
     os.mkfifo(many / "volumes" / "case_03.nii.gz")
     manifest = prepare_dataset(raw=many, output=tmp_path / "prepared", choices=CHOICES)
     assert manifest.quarantined == ("case_03",)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+def test_no_near_duplicate_is_on_two_sides_of_any_split(many, tmp_path, seed):
+    import nibabel
+
+    for number in range(8):
+        for kind in ("volumes", "segmentations"):
+            source = nibabel.load(many / kind / f"case_{2 * number:02d}.nii.gz")
+            array = np.asarray(source.dataobj)
+            if kind == "volumes":
+                array = array + np.random.default_rng(number).integers(-15, 16, array.shape, dtype=np.int16)
+            copy = nibabel.Nifti1Image(array, source.affine, dtype=array.dtype)
+            nibabel.save(copy, many / kind / f"copy_{number:02d}.nii.gz")
+    choices = Choices(seed=seed, test_share=0.3)
+    manifest = prepare_dataset(raw=many, output=tmp_path / "prepared", choices=choices)
+    place = {case.case: (case.split, case.fold) for case in manifest.cases}
+    assert len(place) == 24
+    assert all(place[f"copy_{number:02d}"] == place[f"case_{2 * number:02d}"] for number in range(8))
+    told = {finding.case for finding in manifest.findings if finding.check == "near-duplicate"}
+    assert {f"copy_{number:02d}" for number in range(8)} <= told

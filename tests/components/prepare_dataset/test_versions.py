@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from components.prepare_dataset.checks.catalogue import CHECKS
+from components.pull_dataset.program import pull_dataset
 from spine.dataset import Manifest
 from spine.storage import digest_folder
 
@@ -137,3 +138,32 @@ def test_the_page_on_checks_lists_every_check_with_its_severity():
     page = (PROJECT / "components" / "prepare_dataset" / "README.md").read_text()
     for name, check in CHECKS.items():
         assert f"| `{name}` | {check.severity} | {check.about} | {check.number} |" in page
+
+
+@pytest.fixture
+def endpoint(monkeypatch):
+    """An S3 endpoint on loopback with a bucket "spine", and its keys in the environment."""
+    boto3 = pytest.importorskip("boto3")
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    for name, value in keys.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    server.start()
+    host, port = server.get_host_and_port()
+    boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket="spine")
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+def test_what_dvc_pushes_to_s3_both_dvc_and_our_pull_bring_back(repository, endpoint, tmp_path):
+    dvc(repository, "remote", "add", "--quiet", "--force", "-d", "store", "s3://spine/sets")
+    dvc(repository, "remote", "modify", "store", "endpointurl", endpoint)
+    commit(repository, "on S3")
+    record = pull_dataset(root=tmp_path / "root", repository=str(repository), revision="HEAD")
+    prepared = digest_folder(repository / "data" / "prepared")
+    assert digest_folder(tmp_path / "root" / record.folder) == prepared
+    clone = tmp_path / "clone"
+    call(tmp_path, "git", "clone", "--quiet", str(repository), str(clone))
+    dvc(clone, "pull", "--quiet")
+    assert digest_folder(clone / "data" / "prepared") == prepared
