@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,9 @@ run_local(
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_every_child_ends_when_the_run_is_stopped(tmp_path, number, hanging_repository):
-    run = subprocess.Popen([sys.executable, "-c", SLEEPER, str(tmp_path), str(hanging_repository)])
+    # A shell starts what it puts into the background deaf to interrupts, and a test run passes that on.
+    listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    run = subprocess.Popen([sys.executable, "-c", SLEEPER, str(tmp_path), str(hanging_repository)], preexec_fn=listen)
     deadline = time.monotonic() + 60
     while not _processes(tmp_path, "executor_main") and time.monotonic() < deadline:
         time.sleep(0.1)

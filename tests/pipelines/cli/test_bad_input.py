@@ -271,6 +271,11 @@ def test_a_run_on_data_that_are_not_there_names_the_step_and_the_reason(place, s
     assert "Traceback" not in told.err
 
 
+def _listen_to_interrupts():
+    # A shell starts what it puts into the background deaf to interrupts, and a test run passes that on.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interrupt_is_told_in_one_line_with_status_130(place, root):
     write_raw_set(place / "raw", scans=3, seed=1)
     for number in range(60):
@@ -278,7 +283,8 @@ def test_an_interrupt_is_told_in_one_line_with_status_130(place, root):
             shutil.copy(place / "raw" / kind / "case_0000.nii.gz", place / "raw" / kind / f"copy_{number}.nii.gz")
     command = [sys.executable, "-m", "pipelines.cli", "prepare", "raw", "--output", "prepared"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3])}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as run:
+    streams = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=environment, preexec_fn=_listen_to_interrupts, **streams) as run:
         assert "check and convert" in run.stderr.readline()
         run.send_signal(signal.SIGINT)
         _, told = run.communicate(timeout=60)
