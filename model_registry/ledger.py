@@ -11,7 +11,7 @@ from typing import Literal
 from model_registry.errors import BrokenLedgerError, ConflictError
 from spine.errors import SpinelineError
 from spine.records import Record
-from spine.storage import out_of_space_named
+from spine.storage import flush, out_of_space_named
 
 Kind = Literal["register", "approve", "promote", "roll back", "revoke"]
 
@@ -76,21 +76,12 @@ class Ledger:
                 Path(name).chmod(0o444)
                 # A link is made only if the name is free, and the content behind it is whole.
                 os.link(name, self._folder / _file_name(event.number))
-                _flush_folder(self._folder)
+                flush(self._folder)
             except FileExistsError as error:
                 raise ConflictError(number=event.number, state=_told(self.events())) from error
             finally:
                 with contextlib.suppress(FileNotFoundError):
                     Path(name).unlink()
-
-
-def _flush_folder(folder: Path) -> None:
-    """Bring a new name in a folder to disk, so that a power cut can't lose the event behind it."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def next_event(

@@ -67,6 +67,15 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
 
 
+def flush(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk, so that a machine without power does not lose them."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def link(source: Path, target: Path) -> None:
     """Put a file at ``target`` as a hard link, or as a copy on another volume or where links are refused."""
     with out_of_space_named(target):

@@ -125,7 +125,8 @@ def write_entry(folder: Path, stored: StoredCase, fingerprint: Fingerprint | Non
     if fingerprint:
         cells = fingerprint.cells.astype(np.float16)
         np.savez(folder / _PRINT_FILE, labels=np.array(fingerprint.labels), cells=cells)
-    files = {path.name: digest_file(path) for path in sorted(folder.iterdir())}
+    known = {IMAGE_FILE: stored.row.image_sha256, LABELS_FILE: stored.row.labels_sha256} if stored.row else {}
+    files = {path.name: known.get(path.name) or digest_file(path) for path in sorted(folder.iterdir())}
     stored.model_copy(update={"files": files}).write(folder / _ROW_FILE)
 
 

@@ -1,7 +1,6 @@
 """Prepare a data set: check every raw case, bring it to one canonical form, split by patient, report."""
 
 import argparse
-import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -100,7 +99,7 @@ def _checked_cases(raw_set: RawSet, *, raw: Path, store: CaseStore) -> list[Entr
 def _require_sane(choices: Choices) -> None:
     if not 0 < choices.test_share < 1:
         raise InvalidValueError("test share", choices.test_share, expected="a number between 0 and 1")
-    if not 0 <= choices.rejects_allowed <= 1 or math.isnan(choices.rejects_allowed):
+    if not 0 <= choices.rejects_allowed <= 1:
         raise InvalidValueError("share of rejects allowed", choices.rejects_allowed, expected="a number from 0 to 1")
     if choices.set_aside and not choices.set_aside.is_file():
         raise InvalidValueError("file of cases set aside", str(choices.set_aside), expected="a YAML file")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from spine.errors import DigestMismatchError
 from spine.objects import Block
-from spine.storage import link, out_of_space_named, write_text
+from spine.storage import flush, link, out_of_space_named, write_text
 
 _PARTIAL = ".partial-"
 _FLUSHES = 16
@@ -97,10 +97,10 @@ class LocalObjects:
         link(self.path(md5), target)
 
 
-def flush(paths: Iterable[Path]) -> None:
+def flush_all(paths: Iterable[Path]) -> None:
     """Bring files to the disk, so that a machine without power loses none of them."""
     with ThreadPoolExecutor(_FLUSHES) as pool:
-        for _ in pool.map(_flush, paths):
+        for _ in pool.map(flush, paths):
             pass
 
 
@@ -108,14 +108,6 @@ def _begin_flush(handle: int) -> None:
     """Have the system write a file to the disk from now on, without waiting: at the end, little is left to wait for."""
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from components.pull_dataset.fetching import PARALLEL, Fetch, key_of
 from components.pull_dataset.listing import Contents, read_listing
-from components.pull_dataset.local_objects import LocalObjects, flush
+from components.pull_dataset.local_objects import LocalObjects, flush_all
 from components.pull_dataset.meter import STEP, Meter
 from components.pull_dataset.pointer import Pointer, resolve
 from spine.dataset import Manifest
@@ -105,7 +105,7 @@ def _assemble(local: LocalObjects, contents: Contents, home: Path) -> None:
     targets = [(md5, incoming / path) for md5, paths in contents.items() for path in paths]
     for md5, target in targets:
         local.link(md5, target)
-    flush(target for _, target in targets)
+    flush_all(target for _, target in targets)
     incoming.replace(data)
 
 

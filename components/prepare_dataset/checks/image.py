@@ -32,7 +32,7 @@ def require_usable(image: Volume, labels: Volume) -> None:
         raise RejectedCaseError("three-dimensions", value=min(image.grid.shape), message=message)
     if not image.grid.is_orthonormal:
         message = "axes of the direction matrix are not perpendicular within 1e-4"
-        raise RejectedCaseError("orthonormal-axes", value=_largest_cosine(image.grid), message=message)
+        raise RejectedCaseError("orthonormal-axes", value=image.grid.largest_cosine, message=message)
     difference = image.grid.difference(labels.grid)
     if difference:
         message = f"volume and mask lie on different grids: {difference}"
@@ -62,11 +62,6 @@ def mask_on_bone(image: Volume, anatomy: Anatomy) -> Iterator[Remark]:
     low, high = _BONE_HU
     if not low <= mean <= high:
         yield Remark("mask-on-bone", mean, f"labelled voxels average {mean:.0f} HU; bone has {low:g} to {high:g}")
-
-
-def _largest_cosine(grid: Grid) -> float:
-    directions = grid.matrix[:3, :3] / np.asarray(grid.spacing_mm)
-    return float(np.abs(directions.T @ directions - np.eye(3)).max())
 
 
 def _largest_difference(first: Grid, second: Grid) -> float:
