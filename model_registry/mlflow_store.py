@@ -1,31 +1,40 @@
 """The only room that imports MLflow: runs, metrics, model versions, and aliases that mirror the ledger."""
 
+import fcntl
+import logging
+import posixpath
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, Param, Run, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.rest_utils import http_request
 from sqlalchemy.exc import SQLAlchemyError
 
 from model_registry.errors import TrackingError
 from model_registry.state import State
+from spine.journal import Entry, Status
+from spine.storage import atomic_file
 
 EXPERIMENT = "spineline"
+CANDIDATE_TAG, FOLD_TAG = "spineline.candidate", "spineline.fold"
 _DIGEST_TAG = "spineline.bundle"
+_PARENT_TAG = "mlflow.parentRunId"
 _OPENS_ON_RUNS = {"mlflow.experimentKind": "custom_model_development"}
+_NOTE = "Pseudo-Dice is nnU-Net's own, on random patches: it shows how training goes and is never evidence."
 _ALIASES = ("candidate", "champion", "previous")
-_METRICS_A_BATCH = 500
 
-
-@dataclass(frozen=True)
-class FoldCurves:
-    """What training logged for one fold: a list of values, an epoch each, by name of the quantity; None for NaN."""
-
-    fold: int
-    curves: Mapping[str, Sequence[float | None]]
+_LONGEST_NAME, _LONGEST_VALUE = 250, 6000
+"""Characters that MLflow takes of a name, and of a parameter's value (a tag's may have 8000)."""
+_NOT_IN_NAMES = re.compile(r"[^/\w.\- :]")
+_REFUSED = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "MALFORMED_REQUEST")
+_ANSWER_S = 3.0
+_SQLITE = "sqlite:///"
+_LOG = logging.getLogger(__name__)
 
 
 class MlflowStore:
@@ -34,34 +43,82 @@ class MlflowStore:
     def __init__(self, uri: str, *, artifacts: Path, model_name: str) -> None:
         self._uri, self._artifacts, self._name = uri, artifacts, model_name
         with self._reported():
-            if uri.startswith("sqlite:///"):
-                Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+            if uri.startswith(_SQLITE):
+                _make_database(Path(uri.removeprefix(_SQLITE)))
             self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
 
-    def record_candidate(
-        self,
-        *,
-        name: str,
-        parameters: Mapping[str, str],
-        metrics: Mapping[str, float],
-        folds: Sequence[FoldCurves],
-        files: Sequence[Path],
-    ) -> str:
-        """Write one run for a candidate with a child run a fold; return the run's id."""
+    def check(self) -> None:
+        """Raise TrackingError within seconds where a server does not answer: MLflow itself tries for minutes."""
+        if not self._uri.startswith("http"):
+            return
         with self._reported():
-            experiment = self._experiment()
-            run_id = self._write_run(experiment, name, parameters, [Metric(k, v, 0, 0) for k, v in metrics.items()])
+            answer = http_request(
+                get_default_host_creds(self._uri), "/health", "GET",
+                max_retries=0, timeout=_ANSWER_S, raise_on_status=False,
+            )  # fmt: skip
+        # A proxy may know no such page, or refuse it: it answers, which is what was asked.
+        if answer.status_code >= 500:
+            raise TrackingError(self._uri, reason=f"answers with status {answer.status_code}")
+
+    def candidate_run(self, key: str, *, name: str) -> str:
+        """Find the run of a candidate, or create it; two callers at one moment must be kept apart by a lock."""
+        with self._reported():
+            return self._find_run({CANDIDATE_TAG: key}) or self._create_run(name, {CANDIDATE_TAG: key})
+
+    def fold_run(self, parent: str, *, fold: int) -> str:
+        """Find the run of a fold below its candidate's, or create it; under the same lock."""
+        tags = {_PARENT_TAG: parent, FOLD_TAG: str(fold)}
+        with self._reported():
+            return self._find_run(tags) or self._create_run(f"fold {fold}", tags)
+
+    def is_active(self, run_id: str) -> bool:
+        """Tell whether a run is there and was not deleted."""
+        with self._reported():
+            return self._is_active(run_id)
+
+    def send(self, run_id: str, entries: Sequence[Entry]) -> None:
+        """Write entries to a run; what was written before is not doubled, and a bad value holds nothing else up.
+
+        A value that MLflow refuses for good is told in the log and left out. A parameter keeps its first value, as
+        MLflow demands; another is shown as the tag ``changed.<name>``. Raises TrackingError where MLflow can't be
+        reached or the run is gone: then everything may be sent again.
+        """
+        points = [
+            Metric(_allowed(name), value, round(entry.time_s * 1000), entry.step)
+            for entry in entries
+            for name, value in entry.metrics.items()
+        ]
+        tags = [RunTag(_allowed(name), _cut(value)) for entry in entries for name, value in entry.tags.items()]
+        with self._reported():
+            self._log(run_id, points)
+            self._log(run_id, tags)
+        self._send_parameters(run_id, [item for entry in entries for item in entry.parameters.items()])
+        statuses = [(entry.status, entry.time_s) for entry in entries if entry.status]
+        if statuses:
+            status, time_s = statuses[-1]
+            self.set_status(run_id, status, time_s=time_s)
+
+    def show(
+        self, run_id: str, *, parameters: Mapping[str, str], metrics: Mapping[str, float], tags: Mapping[str, str]
+    ) -> None:
+        """Let a run show these values; a metric that it shows already gets no second point."""
+        with self._reported():
+            shown = self._client.get_run(run_id).data.metrics
+        new = {name: value for name, value in metrics.items() if shown.get(_allowed(name)) != value}
+        self.send(run_id, [Entry.now(parameters=dict(parameters), metrics=new, tags=dict(tags))])
+
+    def set_status(self, run_id: str, status: Status, *, time_s: float) -> None:
+        """Let a run go on, or end it at a Unix time."""
+        ended_ms = None if status == "RUNNING" else round(time_s * 1000)
+        with self._reported():
+            # The client's own set_terminated prints on stdout, whose last line is a step's result.
+            self._client._tracking_client.store.update_run_info(run_id, RunStatus.from_string(status), ended_ms, None)
+
+    def add_files(self, run_id: str, files: Sequence[Path]) -> None:
+        """Put files beside a run; one of the same name is replaced."""
+        with self._reported():
             for file in files:
                 self._client.log_artifact(run_id, str(file))
-            for fold in folds:
-                points = [
-                    Metric(quantity, value, 0, epoch)
-                    for quantity, values in fold.curves.items()
-                    for epoch, value in enumerate(values, start=1)
-                    if value is not None
-                ]
-                self._write_run(experiment, f"fold {fold.fold}", {"fold": str(fold.fold)}, points, parent=run_id)
-        return run_id
 
     def create_version(self, *, run_id: str, bundle: Path, digest: str, tags: Mapping[str, str]) -> int:
         """Create the next version of the registered model; the version of a digest is created only once."""
@@ -108,35 +165,65 @@ class MlflowStore:
         if known:
             return str(known.experiment_id)
         location = None if self._uri.startswith("http") else self._artifacts.absolute().as_uri()
-        return str(self._client.create_experiment(EXPERIMENT, artifact_location=location, tags=_OPENS_ON_RUNS))
+        try:
+            return str(self._client.create_experiment(EXPERIMENT, artifact_location=location, tags=_OPENS_ON_RUNS))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            return str(self._client.get_experiment_by_name(EXPERIMENT).experiment_id)
 
-    def _write_run(
-        self,
-        experiment: str,
-        name: str,
-        parameters: Mapping[str, str],
-        metrics: Sequence[Metric],
-        parent: str | None = None,
-    ) -> str:
-        tags = {"mlflow.parentRunId": parent} if parent else {}
-        run = self._client.create_run(experiment, run_name=name, tags=tags)
-        run_id = str(run.info.run_id)
-        self._client.log_batch(
-            run_id,
-            params=[Param(key, value) for key, value in parameters.items()],
-            tags=[RunTag("spineline", "candidate" if parent is None else "fold")],
+    def _find_run(self, tags: Mapping[str, str]) -> str | None:
+        condition = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+        runs: Sequence[Run] = self._client.search_runs(
+            [self._experiment()], filter_string=condition, max_results=1, order_by=["attributes.start_time ASC"]
         )
-        for start in range(0, len(metrics), _METRICS_A_BATCH):
-            self._client.log_batch(run_id, metrics=metrics[start : start + _METRICS_A_BATCH])
-        self._client.set_terminated(run_id)
-        return run_id
+        return str(runs[0].info.run_id) if runs else None
+
+    def _create_run(self, name: str, tags: Mapping[str, str]) -> str:
+        run = self._client.create_run(self._experiment(), run_name=name, tags={**tags, "mlflow.note.content": _NOTE})
+        return str(run.info.run_id)
+
+    def _is_active(self, run_id: str) -> bool:
+        try:
+            return bool(self._client.get_run(run_id).info.lifecycle_stage == "active")
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return False
+            raise
+
+    def _send_parameters(self, run_id: str, parameters: Sequence[tuple[str, str]]) -> None:
+        if not parameters:
+            return
+        with self._reported():
+            data = self._client.get_run(run_id).data
+            first, changed = dict(data.params), {}
+            for name, value in ((_allowed(name), _cut(value)) for name, value in parameters):
+                tag = _allowed(f"changed.{name}")
+                if first.setdefault(name, value) != value or tag in data.tags or tag in changed:
+                    changed[tag] = value
+            self._log(run_id, [Param(name, value) for name, value in first.items() if name not in data.params])
+            self._log(run_id, [RunTag(name, value) for name, value in changed.items()])
+
+    def _log(self, run_id: str, items: Sequence[Metric | Param | RunTag]) -> None:
+        """Log items, in MLflow's batches; of a refused lot, halves are tried until the refused item is alone."""
+        kinds = {kind: [item for item in items if isinstance(item, kind)] for kind in (Metric, Param, RunTag)}
+        try:
+            self._client.log_batch(run_id, metrics=kinds[Metric], params=kinds[Param], tags=kinds[RunTag])
+        except MlflowException as error:
+            if error.error_code not in _REFUSED or not self._is_active(run_id):
+                raise
+            if len(items) == 1:
+                _LOG.warning("MLflow refuses %s of run %s: %s", items[0].key, run_id, _first_line(error))
+                return
+            self._log(run_id, items[: len(items) // 2])
+            self._log(run_id, items[len(items) // 2 :])
 
     @contextmanager
     def _reported(self) -> Iterator[None]:
         try:
             yield
         except (MlflowException, SQLAlchemyError, OSError) as error:
-            raise TrackingError(self._uri, reason=(str(error).splitlines() or ["no answer"])[0]) from error
+            raise TrackingError(self._uri, reason=_first_line(error)) from error
 
 
 def aliases_of(state: State) -> dict[str, int]:
@@ -144,3 +231,36 @@ def aliases_of(state: State) -> dict[str, int]:
     candidates = [number for number, known in state.versions.items() if known.life in ("registered", "approved")]
     aliases = {"candidate": max(candidates, default=None), "champion": state.serving, "previous": state.before}
     return {alias: version for alias, version in aliases.items() if version is not None}
+
+
+def _make_database(path: Path) -> None:
+    """Make an SQLite database with MLflow's tables, whole or not at all, where there is none.
+
+    MLflow makes them one after the other in the final file: two folds that begin at once, or a kill in between, leave
+    a database that no MLflow opens again.
+    """
+    if path.is_file():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(path.name + ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.is_file():
+            with atomic_file(path) as partial:
+                MlflowClient(tracking_uri=_SQLITE + str(partial)).search_experiments(max_results=1)
+
+
+def _allowed(name: str) -> str:
+    """Return a name as MLflow takes it: few characters, and no path that means another."""
+    cleaned = _NOT_IN_NAMES.sub("_", name)[:_LONGEST_NAME]
+    if cleaned == posixpath.normpath(cleaned) and not cleaned.startswith((".", "/")):
+        return cleaned
+    return f"_{cleaned.replace('/', '_')}"[:_LONGEST_NAME]
+
+
+def _cut(value: str) -> str:
+    value = value.replace("\0", "")  # PostgreSQL refuses it in a text
+    return value if len(value) <= _LONGEST_VALUE else value[: _LONGEST_VALUE - 1] + "…"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or ["no answer"])[0]

@@ -3,15 +3,20 @@
 import argparse
 import json
 import logging
+import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from components.register_candidate.bundling import make_bundle
 from model_registry.bundle import Bundle
 from model_registry.champion import candidate_evaluation, dataset_of
 from model_registry.lifecycle import Registry
+from model_registry.tracking import candidate_folder_of, deliver
 from model_registry.verdict import Verdict
 from spine import progress
-from spine.errors import InvalidValueError
+from spine.errors import InvalidValueError, SpinelineError
+from spine.journal import JOURNAL_FILE
 from spine.logs import run_program
 from spine.metrics.scores import Summary
 from spine.recipe import Recipe, given_recipe
@@ -26,7 +31,10 @@ from spine.records import (
 )
 from spine.settings import Settings, settings
 from spine.steps import run_step
-from spine.storage import digest_value, read_json, short
+from spine.storage import digest_value, short
+
+if TYPE_CHECKING:
+    from model_registry.mlflow_store import MlflowStore
 
 STEP = "register_candidate"
 _SHOWN = ("report.html", "verdict.json", "evaluation.json", "recipe.json", "policy.json")
@@ -47,13 +55,18 @@ def register_candidate(
 
     The same weights are registered once: a second call finds the version that they are.
     """
-    if verdict.outcome != "pass":
-        _LOG.info("not registered: %s", verdict.summary)
-        return None
     if {record.digest for record in checkpoints} != set(evaluation.checkpoints):
         raise InvalidValueError("checkpoints", len(checkpoints), expected="those that were evaluated")
     if verdict.evaluation != evaluation.test_evaluation:
         raise InvalidValueError("verdict", short(verdict.digest), expected="the verdict on this evaluation")
+    candidate = _Candidate(root, recipe, checkpoints, evaluation, verdict)
+    if verdict.outcome != "pass":
+        _LOG.info("not registered: %s", verdict.summary)
+        try:
+            candidate.track(_store(root, services))
+        except SpinelineError as error:
+            _LOG.warning("the candidate's scores are not in MLflow: %s", error)
+        return None
     registry = Registry(root)
     key = short(digest_value({"plan": plan.digest, "weights": [record.weights_sha256 for record in checkpoints]}))
     folder = root / "models" / key
@@ -78,7 +91,11 @@ def register_candidate(
         )
     )
     progress.report(STEP, "bundle and register", done=1, total=2)
-    run_id, version = _track(root, recipe, checkpoints, evaluation, bundle, services)
+    store = _store(root, services)
+    run_id = candidate.track(store, bundle=bundle)
+    version = store.create_version(
+        run_id=run_id, bundle=bundle.folder, digest=bundle.digest, tags={"recipe": recipe.name, "verdict": "pass"}
+    )
     if version not in registry.state().versions:
         registry.register(version=version, bundle=bundle, actor=services.acting, reason=verdict.summary)
     record = ModelVersion(
@@ -94,45 +111,48 @@ def register_candidate(
     return record
 
 
-def _track(
-    root: Path,
-    recipe: Recipe,
-    checkpoints: list[FoldCheckpoint],
-    evaluation: EvaluationRecord,
-    bundle: Bundle,
-    services: Settings,
-) -> tuple[str, int]:
-    from model_registry.mlflow_store import FoldCurves, MlflowStore
+@dataclass(frozen=True)
+class _Candidate:
+    """A trained, evaluated and judged candidate, as MLflow is told of it."""
 
-    store = MlflowStore(services.mlflow_uri, artifacts=root / "mlflow" / "artifacts", model_name=services.model_name)
-    test = candidate_evaluation(root, evaluation, file=TEST_FILE).summary
-    out_of_fold = candidate_evaluation(root, evaluation, file=OUT_OF_FOLD_FILE).summary
-    manifest = bundle.manifest
-    run_id = store.record_candidate(
-        name=f"{recipe.name} {short(bundle.digest)}",
-        parameters={
-            "recipe": recipe.name,
-            "recipe_digest": recipe.digest,
-            "folds": json.dumps(sorted(manifest.folds)),
-            "git_revision": manifest.git_revision,
-            "dvc_hash": manifest.dvc_hash,
-            "plan": manifest.plan,
-            "verdict": manifest.verdict,
-            "bundle": bundle.digest,
-            "started_from": str([record.started_from for record in checkpoints]),
-            **{f"training.{name}": str(value) for name, value in recipe.training.model_dump(mode="json").items()},
-        },
-        metrics={**_metrics("test", test), **_metrics("out_of_fold", out_of_fold)},
-        folds=[
-            FoldCurves(record.fold, read_json(root / record.folder / "history.json", expected="a fold's history"))
-            for record in checkpoints
-        ],
-        files=[bundle.folder / name for name in _SHOWN if (bundle.folder / name).is_file()],
-    )
-    version = store.create_version(
-        run_id=run_id, bundle=bundle.folder, digest=bundle.digest, tags={"recipe": recipe.name, "verdict": "pass"}
-    )
-    return run_id, version
+    root: Path
+    recipe: Recipe
+    checkpoints: list[FoldCheckpoint]
+    evaluation: EvaluationRecord
+    verdict: Verdict
+
+    def track(self, store: "MlflowStore", *, bundle: Bundle | None = None) -> str:
+        """Complete the run that training began, with its scores and its bundle; end it and return its id."""
+        folder = candidate_folder_of(self.root, self.checkpoints[0])
+        run_id = deliver(
+            folder,
+            candidate_name=f"{self.recipe.name} {folder.name}",
+            journals={record.fold: self.root / record.folder / JOURNAL_FILE for record in self.checkpoints},
+            store=store,
+        )
+        store.show(
+            run_id,
+            parameters={
+                "evaluated_folds": json.dumps(sorted(self.evaluation.folds)),
+                "verdict": self.verdict.digest,
+                **({"bundle": bundle.digest} if bundle else {}),
+            },
+            metrics={**self._metrics("test", TEST_FILE), **self._metrics("out_of_fold", OUT_OF_FOLD_FILE)},
+            tags={"spineline.verdict": self.verdict.outcome},
+        )
+        if bundle:
+            store.add_files(run_id, [bundle.folder / name for name in _SHOWN if (bundle.folder / name).is_file()])
+        store.set_status(run_id, "FINISHED", time_s=time.time())
+        return run_id
+
+    def _metrics(self, prefix: str, file: str) -> dict[str, float]:
+        return _metrics(prefix, candidate_evaluation(self.root, self.evaluation, file=file).summary)
+
+
+def _store(root: Path, services: Settings) -> "MlflowStore":
+    from model_registry.mlflow_store import MlflowStore
+
+    return MlflowStore(services.mlflow_uri, artifacts=root / "mlflow" / "artifacts", model_name=services.model_name)
 
 
 def _metrics(prefix: str, summary: Summary) -> dict[str, float]:

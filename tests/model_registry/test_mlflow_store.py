@@ -3,6 +3,9 @@
 import shutil
 import socket
 import sqlite3
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +15,8 @@ from mlflow import MlflowClient
 
 from model_registry.errors import TrackingError
 from model_registry.lifecycle import Registry
-from model_registry.mlflow_store import EXPERIMENT, FoldCurves, MlflowStore, aliases_of
+from model_registry.mlflow_store import EXPERIMENT, MlflowStore, aliases_of
+from spine.journal import Entry
 
 MODEL = "vertebra-segmentation"
 
@@ -47,28 +51,14 @@ def client(database: Path) -> MlflowClient:
 
 
 @pytest.fixture
-def record(store: MlflowStore, tmp_path: Path) -> Callable[..., str]:
-    """A function that records a candidate of two folds and gives its run's id."""
-    report = tmp_path / "report.html"
-    report.write_text("<html>")
-
-    def write(**changes: object) -> str:
-        content = {
-            "name": "demo abc",
-            "parameters": {"recipe": "demo", "folds": "[0, 1]"},
-            "metrics": {"test.dice_scan_mean": 0.9, "test.region.L1-L5.dice": 0.8},
-            "folds": [FoldCurves(fold, {"train_loss": [0.5, -0.25], "pseudo_dice": [0.1, 0.2]}) for fold in (0, 1)],
-            "files": [report],
-        }
-        return store.record_candidate(**{**content, **changes})  # type: ignore[arg-type]
-
-    return write
+def run(store: MlflowStore) -> str:
+    """The run of a candidate."""
+    return store.candidate_run("abc", name="demo abc")
 
 
 @pytest.fixture
-def versions(store: MlflowStore, record: Callable[..., str], tmp_path: Path) -> Callable[..., list[int]]:
+def versions(store: MlflowStore, run: str, tmp_path: Path) -> Callable[..., list[int]]:
     """A function of digests that creates a version each."""
-    run = record(folds=[])
 
     def create(*digests: str) -> list[int]:
         return [store.create_version(run_id=run, bundle=tmp_path, digest=digest, tags={}) for digest in digests]
@@ -76,48 +66,130 @@ def versions(store: MlflowStore, record: Callable[..., str], tmp_path: Path) -> 
     return create
 
 
-def test_a_candidate_is_a_finished_run_with_its_parameters_metrics_and_files(
-    client: MlflowClient, record: Callable[..., str], tmp_path: Path
-) -> None:
-    run = client.get_run(record())
-    assert (run.info.run_name, run.info.status) == ("demo abc", "FINISHED")
-    assert run.data.params == {"recipe": "demo", "folds": "[0, 1]"}
-    assert run.data.metrics == {"test.dice_scan_mean": 0.9, "test.region.L1-L5.dice": 0.8}
-    assert client.get_experiment(run.info.experiment_id).name == EXPERIMENT
-    assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["report.html"]
-    assert list((tmp_path / "artifacts").rglob("report.html"))
+def points(client: MlflowClient, run: str, name: str) -> list[tuple[int, float]]:
+    return [(point.step, point.value) for point in client.get_metric_history(run, name)]
 
 
-def test_every_fold_is_a_child_run_with_its_curves_by_epoch(client: MlflowClient, record: Callable[..., str]) -> None:
-    parent = client.get_run(record())
-    children = client.search_runs(
-        [parent.info.experiment_id], filter_string=f"tags.mlflow.parentRunId = '{parent.info.run_id}'"
+def metrics(values: dict[str, float], *, step: int, time_s: float = 1000.0) -> Entry:
+    return Entry(time_s=time_s, metrics=values, step=step)
+
+
+def test_a_candidate_and_its_folds_have_one_run_each(store: MlflowStore, client: MlflowClient, run: str) -> None:
+    folds = [store.fold_run(run, fold=fold) for fold in (0, 1, 0)]
+    assert folds[0] == folds[2] != folds[1]
+    assert store.candidate_run("abc", name="other") == run
+    assert store.candidate_run("other", name="demo abc") != run
+    parent, child = client.get_run(run), client.get_run(folds[1])
+    assert (parent.info.run_name, child.info.run_name) == ("demo abc", "fold 1")
+    assert parent.data.tags["spineline.candidate"] == "abc"
+    assert child.data.tags["mlflow.parentRunId"] == run
+    assert client.get_experiment(parent.info.experiment_id).name == EXPERIMENT
+    for tags in (parent.data.tags, child.data.tags):
+        assert "never evidence" in tags["mlflow.note.content"]
+
+
+def test_a_deleted_run_is_not_found_again(store: MlflowStore, client: MlflowClient, run: str) -> None:
+    client.delete_run(run)
+    assert not store.is_active(run)
+    assert not store.is_active("0" * 32)
+    assert store.is_active(store.candidate_run("abc", name="demo abc"))
+    with pytest.raises(TrackingError, match="must be in the 'active' state"):
+        store.send(run, [metrics({"loss": 1.0}, step=1)])
+
+
+def test_entries_become_points_parameters_tags_and_a_status(store: MlflowStore, client: MlflowClient, run: str) -> None:
+    store.send(
+        run,
+        [
+            Entry(time_s=1000.0, parameters={"epochs": "2"}, tags={"node": "a"}, status="RUNNING"),
+            metrics({"loss": 0.5, "dice": 0.25}, step=1, time_s=1001.5),
+            metrics({"loss": -0.25}, step=2, time_s=1002.0),
+            Entry(time_s=1003.25, tags={"node": "b"}, status="FINISHED"),
+        ],
     )
-    assert sorted(run.info.run_name for run in children) == ["fold 0", "fold 1"]
-    for run in children:
-        curve = client.get_metric_history(run.info.run_id, "train_loss")
-        assert [(point.step, point.value) for point in curve] == [(1, 0.5), (2, -0.25)]
-        assert run.info.status == "FINISHED"
+    told = client.get_run(run)
+    assert (told.info.status, told.info.end_time) == ("FINISHED", 1_003_250)
+    assert (told.data.params, told.data.tags["node"]) == ({"epochs": "2"}, "b")
+    assert points(client, run, "loss") == [(1, 0.5), (2, -0.25)]
+    assert client.get_metric_history(run, "dice")[0].timestamp == 1_001_500
+    store.send(run, [Entry(time_s=1004.0, status="RUNNING")])
+    assert client.get_run(run).info.status == "RUNNING"
 
 
-def test_a_long_training_is_recorded_whole(client: MlflowClient, record: Callable[..., str]) -> None:
-    parent = record(folds=[FoldCurves(0, {name: [float(epoch) for epoch in range(400)] for name in "abc"})])
-    child = client.search_runs(
-        [client.get_run(parent).info.experiment_id], filter_string=f"tags.mlflow.parentRunId = '{parent}'"
-    )[0]
-    for name in "abc":
-        steps = [point.step for point in client.get_metric_history(child.info.run_id, name)]
-        assert sorted(steps) == list(range(1, 401))
+def test_what_is_sent_twice_is_there_once(store: MlflowStore, client: MlflowClient, run: str) -> None:
+    told = [metrics({"loss": 0.5, "dice": 0.1}, step=step, time_s=1000.0 + step) for step in (1, 2, 3)]
+    store.send(run, told[:2])
+    store.send(run, told)
+    assert points(client, run, "loss") == [(1, 0.5), (2, 0.5), (3, 0.5)]
 
 
-def test_an_epoch_without_a_value_is_left_out_of_its_curve(client: MlflowClient, record: Callable[..., str]) -> None:
-    """A pseudo-Dice of no foreground at all is NaN, which a history keeps as null."""
-    parent = record(folds=[FoldCurves(0, {"pseudo_dice": [None, 0.2]})])
-    child = client.search_runs(
-        [client.get_run(parent).info.experiment_id], filter_string=f"tags.mlflow.parentRunId = '{parent}'"
-    )[0]
-    curve = client.get_metric_history(child.info.run_id, "pseudo_dice")
-    assert [(point.step, point.value) for point in curve] == [(2, 0.2)]
+def test_more_than_one_batch_arrives_whole(store: MlflowStore, client: MlflowClient, run: str) -> None:
+    store.send(run, [metrics({f"m{number}": 1.0 for number in range(40)}, step=step) for step in range(1, 61)])
+    store.send(run, [Entry(time_s=0.0, parameters={f"p{number}": "1" for number in range(150)})])
+    store.send(run, [Entry(time_s=0.0, tags={f"t{number}": "1" for number in range(150)})])
+    for name in ("m0", "m39"):
+        assert points(client, run, name) == [(step, 1.0) for step in range(1, 61)]
+    told = client.get_run(run).data
+    assert len(told.params) == 150
+    assert sum(name.startswith("t") for name in told.tags) == 150
+
+
+def test_parameters_longer_than_mlflow_takes_are_cut(store: MlflowStore, client: MlflowClient, run: str) -> None:
+    store.send(run, [Entry(time_s=0.0, parameters={"fits": "é" * 6000, "long": "é" * 6001})])
+    assert client.get_run(run).data.params == {"fits": "é" * 6000, "long": "é" * 5999 + "…"}
+
+
+def test_a_changed_parameter_keeps_its_first_value_and_shows_the_newest_as_a_tag(
+    store: MlflowStore, client: MlflowClient, run: str
+) -> None:
+    def told(value: str, **others: str) -> tuple[str, str | None]:
+        store.send(run, [Entry(time_s=0.0, parameters={"workers": value, **others})])
+        data = client.get_run(run).data
+        return data.params["workers"], data.tags.get("changed.workers")
+
+    assert told("8") == told("8") == ("8", None)
+    assert told("2", epochs="5") == ("8", "2")
+    assert told("8") == ("8", "8")
+    assert client.get_run(run).data.params["epochs"] == "5"
+
+
+def test_names_that_mlflow_refuses_are_made_fit(store: MlflowStore, client: MlflowClient, run: str) -> None:
+    names = ("dice L1-L5 [%]", "a//b", "../up", "/top", ".", "", "x" * 300, "val/dice: T1")
+    store.send(run, [Entry(time_s=0.0, metrics=dict.fromkeys(names, 1.0), tags=dict.fromkeys(names, "a"))])
+    store.send(run, [Entry(time_s=0.0, parameters=dict.fromkeys(names, "a"))])
+    data = client.get_run(run).data
+    fit = {"dice L1-L5 ___", "_a__b", "_.._up", "__top", "_.", "_", "x" * 250, "val/dice: T1"}
+    assert set(data.metrics) == set(data.params) == fit
+    assert fit <= set(data.tags)
+
+
+def test_a_value_that_mlflow_refuses_is_left_out_and_told(
+    store: MlflowStore, client: MlflowClient, run: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    before_time_began = metrics({"odd": 1.0}, step=2, time_s=-5.0)
+    store.send(run, [metrics({"loss": 0.5}, step=1), before_time_began, metrics({"loss": 0.25}, step=2)])
+    assert points(client, run, "loss") == [(1, 0.5), (2, 0.25)]
+    assert "odd" not in client.get_run(run).data.metrics
+    assert [record.getMessage()[:19] for record in caplog.records if record.name.startswith("model_registry")] == [
+        "MLflow refuses odd "
+    ]
+
+
+def test_scores_are_shown_once_and_newer_ones_replace_them(store: MlflowStore, client: MlflowClient, run: str) -> None:
+    for dice in (0.5, 0.5, 0.75):
+        store.show(run, parameters={"recipe": "demo"}, metrics={"test.dice": dice}, tags={"verdict": "pass"})
+    assert [value for _, value in points(client, run, "test.dice")] == [0.5, 0.75]
+    data = client.get_run(run).data
+    assert (data.metrics["test.dice"], data.params["recipe"], data.tags["verdict"]) == (0.75, "demo", "pass")
+
+
+def test_files_lie_beside_their_run(store: MlflowStore, client: MlflowClient, run: str, tmp_path: Path) -> None:
+    report = tmp_path / "report.html"
+    for text in ("<html>", "<html>new"):
+        report.write_text(text)
+        store.add_files(run, [report])
+    assert [file.path for file in client.list_artifacts(run)] == ["report.html"]
+    assert [path.read_text() for path in (tmp_path / "artifacts").rglob("report.html")] == ["<html>new"]
 
 
 def test_a_digest_becomes_a_version_once(versions: Callable[..., list[int]], database: Path) -> None:
@@ -127,9 +199,8 @@ def test_a_digest_becomes_a_version_once(versions: Callable[..., list[int]], dat
 
 
 def test_a_version_leads_to_its_run_and_its_bundle(
-    client: MlflowClient, store: MlflowStore, record: Callable[..., str], tmp_path: Path
+    client: MlflowClient, store: MlflowStore, run: str, tmp_path: Path
 ) -> None:
-    run = record()
     folder = tmp_path / "a bundle"
     number = store.create_version(run_id=run, bundle=folder, digest="sha256:a", tags={"recipe": "demo"})
     version = client.get_model_version(MODEL, str(number))
@@ -141,7 +212,7 @@ def test_relative_folders_are_recorded_as_absolute_ones(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     store = MlflowStore(f"sqlite:///{database}", artifacts=Path("artifacts"), model_name=MODEL)
-    run = store.record_candidate(name="x", parameters={}, metrics={}, folds=[], files=[])
+    run = store.candidate_run("x", name="x")
     number = store.create_version(run_id=run, bundle=Path("bundle"), digest="sha256:a", tags={})
     assert client.get_model_version(MODEL, str(number)).source == (tmp_path / "bundle").as_uri()
 
@@ -216,12 +287,47 @@ def test_a_place_that_cannot_hold_a_database_is_told_in_one_line(tmp_path: Path)
         assert "\n" not in str(told.value)
 
 
-def test_a_server_that_does_not_answer_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        uri = f"http://127.0.0.1:{taken.getsockname()[1]}"
-    store = MlflowStore(uri, artifacts=tmp_path, model_name=MODEL)
-    with pytest.raises(TrackingError, match=f"MLflow at {uri}: ") as told:
-        store.aliases()
-    assert "\n" not in str(told.value)
+@pytest.mark.timeout(60)  # MLflow's own retries take minutes, which a caller would spend waiting
+@pytest.mark.parametrize("fault", ["timeout", "refused"])
+def test_a_server_that_does_not_answer_is_told_in_one_line_within_seconds(tmp_path: Path, fault: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        if fault == "refused":
+            silent.close()
+        with pytest.raises(TrackingError, match=f"MLflow at {uri}: .*{fault}") as told:
+            MlflowStore(uri, artifacts=tmp_path, model_name=MODEL).check()
+        assert "\n" not in str(told.value)
+
+
+MAKE = """
+import sys
+from pathlib import Path
+from model_registry.mlflow_store import MlflowStore
+store = MlflowStore("sqlite:///" + sys.argv[1], artifacts=Path(sys.argv[1]).parent, model_name="m")
+store.candidate_run(sys.argv[2], name="run")
+"""
+
+
+@pytest.mark.slow
+def test_processes_that_begin_at_once_make_one_sound_database(tmp_path: Path) -> None:
+    database = tmp_path / "mlflow" / "mlflow.db"
+    started = [
+        subprocess.Popen([sys.executable, "-c", MAKE, str(database), str(number)], stderr=subprocess.PIPE, text=True)
+        for number in range(3)
+    ]
+    ended = [(process.communicate()[1], process.returncode) for process in started]
+    assert [code for _, code in ended] == [0, 0, 0], ended
+    assert [path.name for path in database.parent.iterdir() if "partial" in path.name] == []
+
+
+@pytest.mark.slow
+def test_a_kill_while_the_database_is_made_leaves_none_that_is_half_made(tmp_path: Path) -> None:
+    database = tmp_path / "mlflow" / "mlflow.db"
+    making = subprocess.Popen([sys.executable, "-c", MAKE, str(database), "0"], stderr=subprocess.DEVNULL)
+    while not list(tmp_path.glob("mlflow/.partial-*")) and making.poll() is None:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    making.kill()
+    making.wait()
+    again = subprocess.run([sys.executable, "-c", MAKE, str(database), "1"], capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr

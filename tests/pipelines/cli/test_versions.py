@@ -75,7 +75,7 @@ def test_repair_moves_mlflows_aliases_back_to_what_the_ledger_says(registry, tol
 
     uri = settings().mlflow_uri
     store = MlflowStore(uri, artifacts=root / "mlflow" / "artifacts", model_name=settings().model_name)
-    run = store.record_candidate(name="t", parameters={}, metrics={}, folds=[], files=[])
+    run = store.candidate_run("t", name="t")
     for number, known in registry.state().versions.items():
         bundle = registry.bundle(number)
         assert number == store.create_version(run_id=run, bundle=bundle.folder, digest=known.model_digest, tags={})
