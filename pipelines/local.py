@@ -22,7 +22,7 @@ from spine.steps import ERROR, RECORD
 from spine.storage import write_json
 
 _POLL_S = 0.2
-_GRACE_S = 30.0
+_GRACE_S = 140.0  # longer than the folds of a group have to finish an iteration and save
 _TAIL_LINES = 15
 
 

@@ -1,6 +1,6 @@
 """Recipes: what to train and how, as small YAML files with the reason for each choice beside it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,6 +13,7 @@ Axis = Literal["left-right", "anterior-posterior", "superior-inferior"]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Triple = tuple[Count, Count, Count]
+_OPERATIONAL = {"folds", "augmentation_workers", "checkpoint_minutes", "dice_by_epoch"}
 
 
 class Network(Value):
@@ -28,11 +29,15 @@ class PlanRecipe(Value):
     """What nnU-Net plans and preprocesses; all that a plan's digest depends on besides the data."""
 
     planner: Literal["ExperimentPlanner", "nnUNetPlannerResEncM", "nnUNetPlannerResEncL", "nnUNetPlannerResEncXL"]
-    configuration: Literal["3d_fullres"] = "3d_fullres"
+    configuration: Literal["2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres"] = "3d_fullres"
+    """Of a cascade, everything below is said of its full-resolution stage; the planner makes the other."""
     spacing_mm: tuple[Positive, Positive, Positive] | None = None
-    """Target spacing along left-right, anterior-posterior, superior-inferior; None leaves it to the planner."""
+    """Target spacing along left-right, anterior-posterior, superior-inferior; None leaves it to the planner.
+
+    A two-dimensional configuration keeps the distance of axial slices, whatever the third number is.
+    """
     patch: Triple | None = None
-    """Patch in voxels along the same axes; None leaves it to the planner."""
+    """Patch in voxels along the same axes; None leaves it to the planner. Axial, so one voxel high, in 2d."""
     batch_size: Count | None = None
     batch_dice: bool | None = None
     """Whether the Dice loss pools the batch, so that a level absent from one patch doesn't count as a miss."""
@@ -40,17 +45,22 @@ class PlanRecipe(Value):
 
     @model_validator(mode="after")
     def _patch_fits_network(self) -> "PlanRecipe":
+        is_flat = self.configuration == "2d"
+        if is_flat and self.patch and self.patch[2] != 1:
+            raise ValueError(f"patch {self.patch} must be 1 voxel high in 2d, where slices are axial")
+        if self.network and self.planner != "ExperimentPlanner":
+            raise ValueError(f"a network of its own is a plain U-Net: it needs ExperimentPlanner, not {self.planner}")
         if self.network and not self.patch:
             raise ValueError("a network of its own needs a patch of its own")
         if self.network and self.patch:
             step = 2 ** (len(self.network.features_per_stage) - 1)
-            if any(size % step for size in self.patch):
+            if any(size % step for size in self.patch[: 2 if is_flat else 3]):
                 raise ValueError(f"patch {self.patch} must be divisible by {step}, the network's deepest stride")
         return self
 
 
 class TrainingRecipe(Value):
-    """How each fold is trained."""
+    """How each fold is trained; the defaults are nnU-Net's where a reason isn't given."""
 
     folds: tuple[Annotated[int, Field(ge=0, le=4)], ...] = Field(min_length=1, max_length=5)
     epochs: Count
@@ -61,8 +71,17 @@ class TrainingRecipe(Value):
     weight_decay: float = Field(default=3e-5, ge=0)
     foreground_oversampling: float = Field(default=0.33, ge=0, le=1)
     mirror_axes: tuple[Axis, ...] = ("left-right",)
+    """Only left-right keeps labels: along another axis the mirror image of a spine has them backwards."""
+    precision: Literal["fp32", "fp16", "bf16"] = "fp16"
+    """Of the forward pass on a GPU; fp16 scales gradients as nnU-Net does, bf16 needs no scaling. CPUs use fp32."""
+    compile: bool = True
+    """Whether torch compiles the network on a GPU: minutes at the start, faster steps after. CPUs never do."""
     augmentation_workers: int = Field(default=8, ge=0)
+    """Processes that make batches; any number of them makes the same ones. 0 makes them between the steps."""
     checkpoint_minutes: Positive = 10
+    """The most that is ever lost of a training."""
+    dice_by_epoch: Count | None = 50
+    """Epoch by which pseudo-Dice must have left zero; a fold that hasn't learnt anything by then is stopped."""
     seed: int = Field(default=1, ge=0)
 
     @model_validator(mode="after")
@@ -70,6 +89,11 @@ class TrainingRecipe(Value):
         if len(set(self.folds)) != len(self.folds):
             raise ValueError(f"folds {self.folds} name a fold twice")
         return self
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes a fold of this recipe what it is: how often it is saved, or by how many helped, does not."""
+        return self.model_dump(mode="json", exclude=_OPERATIONAL)
 
 
 class PredictionRecipe(Value):

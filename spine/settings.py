@@ -12,6 +12,8 @@ from spine.errors import InvalidValueError
 
 _NO_TELEMETRY = {"MLFLOW_DISABLE_TELEMETRY": "true", "DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "true"}
 
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+
 
 class Settings(BaseSettings):
     """Where state lives and which services are used; every field can be set as ``SPINELINE_<NAME>``."""
@@ -25,10 +27,25 @@ class Settings(BaseSettings):
     repository: str = Field(default=".", description="Git repository whose dvc.lock versions the data set.")
     remote: str | None = Field(default=None, description="DVC remote's URL; the repository's default otherwise.")
     s3_endpoint: str | None = Field(default=None, description="Endpoint of an S3 store other than AWS.")
+    checkpoint_store: str | None = Field(
+        default=None, description="Where checkpoints are copied to while training: s3://bucket/prefix."
+    )
     port: int = Field(default=8642, ge=1, le=65535, description="Port of the local server.")
     threads: int | None = Field(default=None, ge=1, description="CPU threads for torch; all cores by default.")
     training_threads: int | None = Field(
         default=None, ge=1, description="CPU threads of one training step; those of torch by default."
+    )
+    devices: str | None = Field(
+        default=None,
+        description="Devices to train on: GPU numbers such as 0,1, or cpu,cpu; every GPU that is visible, else the CPU,"
+        " by default.",
+    )
+    metrics_port: int | None = Field(
+        default=None, ge=1, le=65535, description="Port on which a training step answers Prometheus."
+    )
+    image: str | None = Field(default=None, description="Image that a step runs in, for the record.")
+    code_revision: str | None = Field(
+        default=None, description="Git commit that the image was built from; asked of git in a checkout."
     )
     progress_file: Path | None = Field(default=None, description="Where steps append progress events.")
 
@@ -80,7 +97,13 @@ def child_environment(**extra: str) -> dict[str, str]:
     """Return the environment for a child process: this one's, unbuffered, with ``extra`` set.
 
     Threads that wait for one another sleep instead of spinning: on a machine that does other work too, spinning
-    made an epoch on two cores up to eight times slower.
+    made an epoch on two cores up to eight times slower. MLflow gives up on a server within half a minute: what it
+    did not take is told again later.
     """
-    defaults = {"OMP_WAIT_POLICY": "PASSIVE", **_NO_TELEMETRY, **os.environ}
+    defaults = {"OMP_WAIT_POLICY": "PASSIVE", **_PATIENCE, **_NO_TELEMETRY, **os.environ}
     return {**defaults, "PYTHONUNBUFFERED": "1", **extra}
+
+
+def rank_among_peers() -> tuple[int, int]:
+    """Return this process's rank on this machine and how many train with it, by torch's own variables."""
+    return int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))

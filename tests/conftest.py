@@ -147,7 +147,7 @@ def _write_weights(folder: Path, *, seed: int) -> str:
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-    from spine.nnunet import checkpoints
+    from spine.nnunet import checkpoint_files, checkpoints
 
     manager = PlansManager(plans())
     torch.manual_seed(seed)
@@ -164,7 +164,7 @@ def _write_weights(folder: Path, *, seed: int) -> str:
         "trainer_name": "nnUNetTrainer",
         "init_args": {"configuration": CONFIGURATION, "fold": 0},
     }
-    return checkpoints.save(checkpoint, folder / checkpoints.FINAL)
+    return checkpoints.save(checkpoint, folder / checkpoint_files.FINAL)
 
 
 def _write_golden_case(folder: Path, folds: dict[int, str]) -> None:
@@ -221,3 +221,29 @@ def registry_with_two_versions(tmp_path: Path, make_bundle: Callable[..., Bundle
         registry.register(version=version, bundle=bundle, actor="ann", reason="for tests")
         registry.approve(version, actor="ben", reason="for tests")
     return registry
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def credentials(monkeypatch, tmp_path):
+    """Keys for boto3's own chain, and nothing of the machine's configuration; retries without waiting."""
+    # boto3's default session keeps the keys that it found first.
+    monkeypatch.setattr(pytest.importorskip("boto3"), "DEFAULT_SESSION", None)
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": str(tmp_path / "none"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_MAX_ATTEMPTS": "1",
+    }.items():
+        monkeypatch.setenv(name, value)

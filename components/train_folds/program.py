@@ -1,159 +1,161 @@
-"""Train a group of folds, each continued from its newest checkpoint that verifies."""
+"""Train a group of folds on the devices that are there, each continued from its newest checkpoint that verifies."""
 
 import argparse
 import json
-import signal
-import threading
-import time
+import logging
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.train_folds.candidate import LOG_FILE, STEP, Candidate
+from components.train_folds.devices import find_devices
+from components.train_folds.group import run_group
+from components.train_folds.outcome import FoldOutcome, FoldsFailedError
+from components.train_folds.parameters import configuration_of, parameters_of
+from components.train_folds.stopping import TrainingInterruptedError, stop_on_signals
+from components.train_folds.telemetry import METRICS_FILE, MetricsPortError, serve_group
+from components.train_folds.worker import FoldJob
 from model_registry.bundle import Bundle
 from model_registry.lifecycle import Registry
+from model_registry.tracking import LiveTracking
 from spine import progress
-from spine.errors import InvalidValueError, SpinelineError
-from spine.logs import INTERRUPTED, run_program
-from spine.nnunet.workspace import DATASET_NAME, PLANS_NAME, Workspace
-from spine.recipe import TrainingRecipe, given_recipe
-from spine.records import RECORD_FILE, FoldCheckpoint, Plan
+from spine.errors import InvalidValueError
+from spine.journal import JOURNAL_FILE, Journal, Status
+from spine.logs import run_program
+from spine.nnunet.checkpoint_files import held, position_of
+from spine.progress import ProgressEvent
+from spine.recipe import Recipe, given_recipe
+from spine.records import FoldCheckpoint, Plan
 from spine.settings import settings
 from spine.steps import run_step
-from spine.storage import digest_value, read_json, short, write_json
+from spine.storage import short, strict_json
 
 if TYPE_CHECKING:
-    from spine.nnunet.trainer import SpineTrainer
+    from model_registry.mlflow_store import MlflowStore
 
-STEP = "train_folds"
-HISTORY_FILE = "history.json"
-
-
-class TrainingInterruptedError(SpinelineError):
-    """Training was stopped by a signal; run again, it continues from its last checkpoint."""
-
-    exit_code = INTERRUPTED
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One training of one plan: where its folds lie and what they begin with."""
-
-    root: Path
-    plan: Plan
-    recipe: TrainingRecipe
-    start_from: Bundle | None
-
-    @property
-    def folder(self) -> Path:
-        """Folder of the candidate, keyed by plan, recipe and starting weights."""
-        begun = self.start_from.digest if self.start_from else None
-        # Which folds are asked for does not change what one fold is.
-        recipe = {**self.recipe.model_dump(mode="json"), "folds": None}
-        key = digest_value({"plan": self.plan.digest, "training": recipe, "start_from": begun})
-        return self.root / "candidates" / short(key)
+_TRACKING_PATIENCE_S = 30.0
+_LOG = logging.getLogger(__name__)
 
 
 def train_folds(
-    *, root: Path, plan: Plan, recipe: TrainingRecipe, folds: Sequence[int], start_from: Bundle | None = None
+    *, root: Path, plan: Plan, recipe: Recipe, folds: Sequence[int], start_from: int = 0
 ) -> list[FoldCheckpoint]:
-    """Train ``folds`` one after the other and return their records; a fold that is done is found again.
+    """Train ``folds`` on the devices that are there and return their records; a fold that is done is found again.
 
-    ``start_from`` is a registered version of the same plan whose weights each fold begins with: another plan's
-    may have seen this one's validation and test cases, and is refused.
+    ``start_from`` is a registered version of the same plan whose weights each fold begins with, 0 for random ones.
+    Raises FoldsFailedError naming each fold that failed when all others are done, TrainingInterruptedError after a
+    signal, when each has written a checkpoint.
     """
-    if start_from and start_from.manifest.plan != plan.digest:
-        raise InvalidValueError(
-            "plan of the version to start from", short(start_from.manifest.plan), expected=short(plan.digest)
-        )
-    candidate = Candidate(root=root, plan=plan, recipe=recipe, start_from=start_from)
-    workspace = Workspace.below(root / plan.folder, results=candidate.folder)
-    workspace.activate(augmentation_workers=recipe.augmentation_workers)
-    with _stop_on_signals() as stop:
-        return [_train_fold(candidate, workspace, fold, stop) for fold in folds]
+    candidate = Candidate(root=root, plan=plan, recipe=recipe.training, start_from=_begun_from(root, plan, start_from))
+    candidate.check(tuple(folds))
+    devices = find_devices(settings().devices)
+    missing = [fold for fold in folds if candidate.record(fold) is None]
+    if missing:
+        _LOG.info("folds %s train on %s", missing, ", ".join(str(device) for device in devices))
+        jobs = [_job(candidate, fold, start_from) for fold in missing]
+        batch_size = int(configuration_of(candidate)["batch_size"])
+        with stop_on_signals() as stop, _followed(candidate, recipe, missing) as journal:
+            outcomes = run_group(jobs, devices=devices, batch_size=batch_size, stop=stop, on_event=_tell)
+            for outcome in outcomes:
+                if outcome.state == "failed":  # one that was killed could not say so itself
+                    Journal(candidate.fold_folder(outcome.fold) / JOURNAL_FILE).status("FAILED")
+            journal.status(_status(outcomes))
+        _raise_unless_done(outcomes)
+    return [record for fold in folds if (record := candidate.record(fold))]
 
 
-def _train_fold(candidate: Candidate, workspace: Workspace, fold: int, stop: threading.Event) -> FoldCheckpoint:
-    folder = candidate.folder / DATASET_NAME / f"SpineTrainer__{PLANS_NAME}__{candidate.plan.configuration}"
-    folder /= f"fold_{fold}"
-    record_file = folder / RECORD_FILE
-    if record_file.is_file():
-        return FoldCheckpoint.read(record_file)
-    import torch
+def _begun_from(root: Path, plan: Plan, version: int) -> Bundle | None:
+    if not version:
+        return None
+    bundle = Registry(root).verified_bundle(version)
+    if bundle.manifest.plan != plan.digest:
+        # It may have seen this plan's validation and test cases.
+        told = f"{short(plan.digest)}, the plan of these folds"
+        raise InvalidValueError(f"plan of version {version} to start from", short(bundle.manifest.plan), expected=told)
+    return bundle
 
-    from spine.nnunet import checkpoints
-    from spine.nnunet.segmentation import best_device
-    from spine.nnunet.trainer import EpochReport, TrainingStoppedError, build_trainer
 
-    torch.set_num_threads(settings().training_threads or settings().cpu_threads)
-    began = time.monotonic()
-
-    def on_epoch(epoch: EpochReport) -> None:
-        note = f"loss {epoch.train_loss:.2f}, pseudo-Dice {epoch.pseudo_dice:.2f}, {epoch.seconds:.0f} s an epoch"
-        progress.report(STEP, f"fold {fold}, epoch", done=epoch.epoch, total=epoch.epochs, note=note)
-
-    plans = read_json(workspace.dataset / f"{PLANS_NAME}.json", expected="nnU-Net plans")
-    trainer = build_trainer(
-        plans=plans,
-        dataset_json=read_json(workspace.dataset / "dataset.json", expected="nnU-Net's dataset.json"),
-        configuration=candidate.plan.configuration,
+def _job(candidate: Candidate, fold: int, start_from: int) -> FoldJob:
+    folder = candidate.fold_folder(fold)
+    given = {
+        "--root": str(candidate.root),
+        "--plan": candidate.plan.text(),
+        "--training": strict_json(candidate.recipe.model_dump(mode="json")),
+        "--fold": str(fold),
+        "--start-from": str(start_from),
+    }
+    return FoldJob(
         fold=fold,
-        recipe=candidate.recipe,
-        device=best_device(),
-        on_epoch=on_epoch,
-        stop=stop,
+        command=[
+            sys.executable,
+            "-m",
+            "components.train_folds.fold",
+            *(word for pair in given.items() for word in pair),
+        ],
+        log=folder / LOG_FILE,
+        progress=lambda: _reached(folder),
     )
-    started_from = _begin(trainer, candidate, fold, folder)
-    try:
-        trainer.run_training()
-    except TrainingStoppedError as error:
-        raise TrainingInterruptedError(
-            f"fold {fold} stopped after epoch {trainer.current_epoch}; run again to continue"
-        ) from error
-    checkpoints.drop_periodic(folder)
-    final = folder / checkpoints.FINAL
-    write_json(folder / HISTORY_FILE, trainer.history())
-    record = FoldCheckpoint(
-        plan=candidate.plan.digest,
-        training=candidate.recipe.digest,
-        fold=fold,
-        weights_sha256=checkpoints.sealed_digest(final),
-        started_from=started_from,
-        epochs=candidate.recipe.epochs,
-        seconds=round(time.monotonic() - began, 1),
-        folder=folder.relative_to(candidate.root).as_posix(),
-    )
-    record.write(record_file)
-    return record
 
 
-def _begin(trainer: "SpineTrainer", candidate: Candidate, fold: int, folder: Path) -> str | None:
-    """Give the trainer its first weights, then those of its newest checkpoint; return the digest of the first."""
-    from spine.nnunet import checkpoints
-
-    started_from = None
-    if candidate.start_from:
-        started_from = candidate.start_from.fold_digest(fold)
-        trainer.begin_from(checkpoints.load(candidate.start_from.fold_path(fold), digest=started_from))
-    newest = checkpoints.newest_verified(folder)
-    if newest:
-        trainer.resume(checkpoints.load(newest[0], digest=newest[1]))
-    return started_from
+def _reached(folder: Path) -> int:
+    """Say in one number how far a fold's newest checkpoint is."""
+    newest = next(iter(held(folder)), None)
+    at = position_of(newest.name) if newest else None
+    return at.epoch * 1_000_000 + at.iteration if at else 0
 
 
 @contextmanager
-def _stop_on_signals() -> Iterator[threading.Event]:
-    """Turn SIGTERM and SIGINT into an event that the trainer looks at between iterations."""
-    stop = threading.Event()
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    for number in before:
-        signal.signal(number, lambda *_: stop.set())
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _followed(candidate: Candidate, recipe: Recipe, folds: Sequence[int]) -> Iterator[Journal]:
+    """Bring what the folds tell to MLflow and Prometheus while they train; neither can stop them."""
+    journal = Journal(candidate.folder / JOURNAL_FILE)
+    candidate.folder.mkdir(parents=True, exist_ok=True)
+    journal.parameters(parameters_of(candidate, recipe))
+    folders = {fold: candidate.fold_folder(fold) for fold in folds}
+    tracking = LiveTracking(
+        candidate.folder,
+        candidate_name=f"{recipe.name} {candidate.folder.name}",
+        journals={fold: folder / JOURNAL_FILE for fold, folder in folders.items()},
+        open_store=lambda: _open_mlflow(candidate.root),
+    )
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(
+                serve_group(settings().metrics_port, [path / METRICS_FILE for path in folders.values()])
+            )
+        except MetricsPortError as error:
+            _LOG.warning("%s; each fold's %s is written all the same", error, METRICS_FILE)
+        stack.enter_context(tracking)
+        yield journal
+        tracking.close(_TRACKING_PATIENCE_S)
+
+
+def _open_mlflow(root: Path) -> "MlflowStore":
+    from model_registry.mlflow_store import MlflowStore
+
+    return MlflowStore(settings().mlflow_uri, artifacts=root / "mlflow" / "artifacts", model_name=settings().model_name)
+
+
+def _tell(event: ProgressEvent) -> None:
+    progress.report(event.step, event.task, done=event.done, total=event.total, note=event.note)
+
+
+def _status(outcomes: Sequence[FoldOutcome]) -> Status:
+    """Return what the candidate's run shows: it goes on to evaluation where all of this group are done."""
+    states = {outcome.state for outcome in outcomes}
+    return "FAILED" if "failed" in states else "KILLED" if "interrupted" in states else "RUNNING"
+
+
+def _raise_unless_done(outcomes: Sequence[FoldOutcome]) -> None:
+    stopped = [outcome for outcome in outcomes if outcome.state == "interrupted"]
+    if any(outcome.state == "failed" for outcome in outcomes):
+        error = FoldsFailedError(outcomes)
+        _LOG.error("%s\n%s", error, error.log_tail)
+        raise error
+    if stopped:
+        told = "; ".join(f"fold {outcome.fold}: {outcome.reason}" for outcome in stopped)
+        raise TrainingInterruptedError(f"{told}; run again to continue")
 
 
 def parse_folds(text: str) -> list[int]:
@@ -175,9 +177,9 @@ def step(*, root: str, plan: str, recipe: str, folds: str, start_from: int) -> s
         records = train_folds(
             root=Path(root),
             plan=Plan.from_text(plan, where="plan"),
-            recipe=given_recipe(recipe).training,
+            recipe=given_recipe(recipe),
             folds=parse_folds(folds),
-            start_from=Registry(Path(root)).verified_bundle(start_from) if start_from else None,
+            start_from=start_from,
         )
         return json.dumps([record.text() for record in records])
 

@@ -16,7 +16,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from spine.nnunet import checkpoints
+from spine.nnunet import checkpoint_files, checkpoints
 from spine.recipe import PredictionRecipe
 from spine.volume.nifti import Volume, to_canonical, to_grid_of
 
@@ -80,7 +80,7 @@ class Segmenter:
     ) -> "Segmenter":
         """Load the folds in ``digests`` from a trained model's folder, each verified before it is read."""
         loaded = [
-            checkpoints.load(folder / f"fold_{fold}" / checkpoints.FINAL, digest=digest, device=device)
+            checkpoints.load(folder / f"fold_{fold}" / checkpoint_files.FINAL, digest=digest, device=device)
             for fold, digest in sorted(digests.items())
         ]
         return cls(

@@ -28,7 +28,7 @@ def test_a_shipped_recipe_loads_by_its_name(name: str) -> None:
 
 
 def test_the_recipes_that_the_documentation_names_are_shipped() -> None:
-    assert SHIPPED == ["demo", "demo-longer", "reference", "spine"]
+    assert SHIPPED == ["demo", "demo-longer", "quick", "reference", "spine", "whole-view"]
 
 
 def test_the_two_recipes_of_the_demonstration_share_one_plan() -> None:
@@ -59,7 +59,7 @@ def test_only_the_reference_mirrors_an_axis_that_turns_labels_around() -> None:
         (changed("plan", patch=None), "needs a patch of its own"),
         (changed("plan", patch=[24, 24]), "plan.patch"),
         (changed("plan", spacing_mm=[1.5, 0, 1.5]), "plan.spacing_mm.1"),
-        (changed("plan", configuration="2d"), "plan.configuration"),
+        (changed("plan", configuration="4d"), "plan.configuration"),
         (changed("plan", planner="Mine"), "plan.planner"),
         (changed("prediction", tile_step=0), "prediction.tile_step"),
         (changed(None, name="Has Spaces"), "name: "),
@@ -79,5 +79,5 @@ def test_a_patch_that_the_network_can_halve_is_accepted(patch: list[int]) -> Non
 
 
 def test_an_unknown_recipe_lists_those_that_exist() -> None:
-    with pytest.raises(UnknownNameError, match="unknown recipe 'dmeo'; expected one of: demo, demo-longer, reference"):
+    with pytest.raises(UnknownNameError, match="unknown recipe 'dmeo'; expected one of: demo, demo-longer, quick"):
         load_recipe("dmeo")

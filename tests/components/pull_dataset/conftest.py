@@ -150,32 +150,6 @@ def _own_settings(tmp_path, monkeypatch):
     settings.cache_clear()
 
 
-@pytest.fixture(scope="session")
-def s3_server():
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def credentials(monkeypatch, tmp_path):
-    """Keys for boto3's own chain, and nothing of the machine's configuration; retries without waiting."""
-    # boto3's default session keeps the keys that it found first.
-    monkeypatch.setattr(pytest.importorskip("boto3"), "DEFAULT_SESSION", None)
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_CONFIG_FILE": str(tmp_path / "none"),
-        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_MAX_ATTEMPTS": "1",
-    }.items():
-        monkeypatch.setenv(name, value)
-
-
 @pytest.fixture
 def bucket(published, s3_server, credentials):
     """The remote's objects in a bucket of moto's server: (client, bucket's name)."""

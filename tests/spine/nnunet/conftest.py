@@ -68,23 +68,23 @@ def planned(dataset, tmp_path_factory):
 @pytest.fixture
 def build(planned, tiny_training, tmp_path):
     """Build a trainer whose results go to this test's own folder."""
-    from spine.nnunet.trainer import build_trainer
+    from spine.nnunet.trainer import Hooks, build_trainer
 
-    def make(*, recipe=tiny_training, results: Path = tmp_path / "results", stop=None, on_epoch=lambda report: None):
+    def make(*, recipe=tiny_training, results: Path = tmp_path / "results", stop=None, fold=0, **hooks):
         import torch
 
         torch.set_num_threads(1)
         workspace = Workspace.below(planned[0], results=results)
-        workspace.activate()
+        workspace.activate(augmentation_workers=0)
         return build_trainer(
             plans=json.loads((workspace.dataset / f"{PLANS_NAME}.json").read_text()),
             dataset_json=json.loads((workspace.dataset / "dataset.json").read_text()),
             configuration="3d_fullres",
-            fold=0,
+            fold=fold,
             recipe=recipe,
+            plan="sha256:plan",
             device=torch.device("cpu"),
-            on_epoch=on_epoch,
-            stop=stop or threading.Event(),
+            hooks=Hooks(stop=stop or threading.Event(), **hooks),
         )
 
     return make

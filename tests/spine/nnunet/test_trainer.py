@@ -1,15 +1,13 @@
 """Our trainer: mirroring by anatomical axis, atomic checkpoints, resuming, and weights that stock nnU-Net reads."""
 
-import threading
-
 import numpy as np
 import pytest
 import torch
 
-from spine.errors import DigestMismatchError
-from spine.nnunet import checkpoints
+from spine.nnunet import checkpoint_files, checkpoints
+from spine.nnunet.epochs import TrainingDivergedError
 from spine.nnunet.segmentation import Segmenter
-from spine.nnunet.trainer import TrainingDivergedError, TrainingStoppedError, array_axis
+from spine.nnunet.trainer import array_axis, mirrored_axes
 from spine.phantom import make_scan
 from spine.recipe import PredictionRecipe
 from spine.volume.nifti import Volume, write_volume
@@ -45,53 +43,85 @@ def test_training_reports_every_epoch_and_leaves_a_sealed_checkpoint(build, tiny
     trainer = build(on_epoch=reports.append)
     trainer.run_training()
     assert [report.epoch for report in reports] == [1, 2, 3]
-    final = next(_folder(trainer).glob(checkpoints.FINAL))
-    loaded = checkpoints.load(final, digest=checkpoints.sealed_digest(final))
+    final = _folder(trainer) / checkpoint_files.FINAL
+    loaded = checkpoints.load(final, digest=checkpoint_files.sealed_digest(final))
     assert loaded["current_epoch"] == tiny_training.epochs
     assert loaded["trainer_name"] == "nnUNetTrainer"
+    assert checkpoint_files.held(final.parent) == [final], "beside a final checkpoint no other is kept"
 
 
-def test_a_stopped_training_continues_from_its_last_checkpoint(build, tiny_training, tmp_path):
-    stop = threading.Event()
-    recipe = tiny_training.model_copy(update={"epochs": 4})
-    trainer = build(recipe=recipe, stop=stop, on_epoch=lambda report: stop.set() if report.epoch == 2 else None)
-    with pytest.raises(TrainingStoppedError):
-        trainer.run_training()
-    newest = checkpoints.newest_verified(_folder(trainer))
-    assert newest is not None
+def test_a_report_has_the_numbers_of_its_epoch(build, tiny_training):
     reports = []
-    resumed = build(recipe=recipe, on_epoch=reports.append)
-    resumed.resume(checkpoints.load(newest[0], digest=newest[1]))
-    resumed.run_training()
-    assert [report.epoch for report in reports] == [3, 4]
-    assert len(resumed.history()["train_loss"]) == 4
+    trainer = build(on_epoch=reports.append)
+    trainer.run_training()
+    logged = trainer.logger.get_checkpoint()
+    last = reports[-1]
+    assert last.train_loss == logged["train_losses"][-1]
+    assert last.validation_loss == logged["val_losses"][-1]
+    assert last.learning_rate == pytest.approx(0.001 * (1 - 2 / 3) ** 0.9), "nnU-Net's polynomial schedule"
+    assert last.patches_per_second == pytest.approx(2 * 2 / last.seconds)
+    assert 0 < last.waiting_seconds < last.seconds
+    assert set(last.pseudo_dice_by_label) <= set(trainer.dataset_json["labels"]) - {"background"}
+    assert last.pseudo_dice == pytest.approx(np.mean(list(last.pseudo_dice_by_label.values())))
+    assert {"pseudo_dice", "train_loss", "epoch_seconds"} <= last.metrics().keys()
 
 
 def test_a_loss_that_is_no_number_stops_the_fold_with_the_reason(build, tiny_training):
     diverging = tiny_training.model_copy(update={"optimizer": "sgd", "initial_learning_rate": 1e30})
-    with pytest.raises(TrainingDivergedError, match="fold 0: training loss is NaN in epoch"):
+    with pytest.raises(TrainingDivergedError, match=r"fold 0: training loss is nan in epoch 1, iteration 2; expected"):
         build(recipe=diverging).run_training()
 
 
-def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(build):
-    trainer = build()
-    trainer.initialize()
-    folder = _folder(trainer)
-    for epoch in (1, 2, 3):
-        checkpoints.save_periodic(trainer.state(), folder, epoch=epoch)
-    names = [path.name for path in sorted(folder.glob("checkpoint_epoch_*.pth"))]
-    assert names == ["checkpoint_epoch_00002.pth", "checkpoint_epoch_00003.pth"]
-    newest = folder / names[1]
-    newest.write_bytes(newest.read_bytes()[:-100])
-    assert checkpoints.newest_verified(folder)[0].name == names[0]
+def test_no_checkpoint_of_a_diverged_network_is_left(build, tiny_training):
+    diverging = tiny_training.model_copy(update={"optimizer": "sgd", "initial_learning_rate": 1e30})
+    trainer = build(recipe=diverging)
+    with pytest.raises(TrainingDivergedError):
+        trainer.run_training()
+    for path in checkpoint_files.held(_folder(trainer)):
+        loaded = checkpoints.load(path, digest=checkpoint_files.sealed_digest(path))
+        assert all(np.isfinite(loaded["spineline"]["losses"])), path.name
 
 
-def test_a_checkpoint_with_another_digest_is_never_unpickled(tmp_path, monkeypatch):
-    path = tmp_path / "weights.pth"
-    checkpoints.save({"network_weights": {}}, path)
-    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("unpickled"))
-    with pytest.raises(DigestMismatchError):
-        checkpoints.load(path, digest="sha256:0")
+def test_a_fold_that_learns_nothing_is_stopped_at_the_stated_epoch(build, tiny_training):
+    flat = tiny_training.model_copy(update={"initial_learning_rate": 1e-12, "dice_by_epoch": 2, "seed": 3})
+    reports = []
+    trainer = build(recipe=flat, on_epoch=reports.append)
+    trainer.validation_step = _sees_nothing(trainer.validation_step)
+    with pytest.raises(TrainingDivergedError, match=r"never left 0 in 2 epochs .* expected .* by epoch 2"):
+        trainer.run_training()
+    assert len(reports) == 2
+
+
+def _sees_nothing(step):
+    def blind(batch):
+        result = step(batch)
+        return {**result, "tp_hard": result["tp_hard"] * 0, "fn_hard": result["fn_hard"] + 1}
+
+    return blind
+
+
+def test_the_same_seed_draws_the_same_weights_and_another_one_others(build, tiny_training):
+    def first_weights(recipe):
+        trainer = build(recipe=recipe)
+        trainer.initialize()
+        return next(iter(trainer.network.state_dict().values()))
+
+    other = tiny_training.model_copy(update={"seed": 2})
+    assert torch.equal(first_weights(tiny_training), first_weights(tiny_training))
+    assert not torch.equal(first_weights(tiny_training), first_weights(other))
+
+
+@pytest.mark.parametrize(
+    ("axes", "dimensions", "expected"),
+    [
+        (("left-right",), 3, (2,)),
+        (("left-right",), 2, (1,)),
+        (("left-right", "anterior-posterior", "superior-inferior"), 2, (0, 1)),
+        (("superior-inferior",), 2, ()),
+    ],
+)
+def test_a_flat_network_mirrors_within_the_axial_plane_only(axes, dimensions, expected):
+    assert mirrored_axes(axes, dimensions=dimensions) == expected
 
 
 @pytest.mark.slow
@@ -103,7 +133,7 @@ def test_stock_nnunet_predicts_what_our_segmenter_predicts(build, tmp_path):
     image = Volume(array=scan.image.array.astype(np.float32), grid=scan.image.grid)
     ours = Segmenter.from_model_folder(
         fold.parent,
-        digests={0: checkpoints.sealed_digest(fold / checkpoints.FINAL)},
+        digests={0: checkpoint_files.sealed_digest(fold / checkpoint_files.FINAL)},
         configuration="3d_fullres",
         recipe=PredictionRecipe(),
         device=torch.device("cpu"),

@@ -1,0 +1,64 @@
+"""Where a fold's training begins: at its newest checkpoint that verifies, here or in the store, or at first weights."""
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.train_folds.candidate import STEP, Candidate
+from spine import progress
+from spine.settings import settings
+
+if TYPE_CHECKING:
+    from spine.nnunet.copies import CheckpointStore
+    from spine.nnunet.ranks import Rank
+    from spine.nnunet.trainer import SpineTrainer
+
+_LOG = logging.getLogger(__name__)
+
+
+def open_store(candidate: Candidate, fold: int) -> "CheckpointStore | None":
+    """Open the store that keeps copies of a fold's checkpoints, where the settings name one."""
+    from spine.nnunet.copies import CheckpointStore
+
+    url = settings().checkpoint_store
+    if not url:
+        return None
+    prefix = f"{candidate.folder.name}/fold_{fold}"
+    return CheckpointStore(url, endpoint=settings().s3_endpoint, prefix=prefix)
+
+
+def begin(
+    trainer: "SpineTrainer", candidate: Candidate, *, rank: "Rank", store: "CheckpointStore | None"
+) -> str | None:
+    """Give a trainer its first weights, then all of its newest checkpoint; return the digest of the first weights.
+
+    A checkpoint that does not verify is told and passed over; one of another training is refused.
+    """
+    from spine.nnunet import checkpoints
+    from spine.nnunet.continuation import begin_from, resume
+
+    started_from = None
+    if candidate.start_from:
+        started_from = candidate.start_from.fold_digest(trainer.fold)
+        begin_from(trainer, checkpoints.load(candidate.start_from.fold_path(trainer.fold), digest=started_from))
+    newest = rank.shared(lambda: _newest(Path(trainer.output_folder), store, trainer.fold))
+    if newest:
+        path, digest = newest
+        resume(trainer, checkpoints.load(path, digest=digest), path=path)
+        _LOG.info("fold %d: continued from %s", trainer.fold, path.name)
+    return started_from
+
+
+def _newest(folder: Path, store: "CheckpointStore | None", fold: int) -> tuple[Path, str] | None:
+    from spine.nnunet import checkpoint_files
+    from spine.nnunet.copies import clear_unsent, fetch_newer
+
+    def passed_over(reason: str) -> None:
+        _LOG.warning("fold %d: passed over: %s", fold, reason)
+        progress.report(STEP, f"fold {fold}, look for a checkpoint", done=0, total=1, note=f"passed over: {reason}")
+
+    clear_unsent(folder)
+    here = checkpoint_files.newest_verified(folder, on_rejected=passed_over)
+    if store is None:
+        return here
+    return fetch_newer(store, folder, than=here[0] if here else None, on_rejected=passed_over) or here
