@@ -4,14 +4,14 @@ import argparse
 from pathlib import Path
 
 from spine import progress
-from spine.errors import InvalidValueError
+from spine.errors import DigestMismatchError, InvalidValueError
 from spine.logs import run_program
-from spine.nnunet.workspace import Workspace
+from spine.nnunet.workspace import PLANS_NAME, Workspace
 from spine.recipe import Recipe, given_recipe
 from spine.records import RECORD_FILE, DatasetRevision, Plan
 from spine.settings import settings
 from spine.steps import run_step
-from spine.storage import digest_value, short
+from spine.storage import digest_value, read_json, short
 
 STEP = "plan_training"
 
@@ -21,12 +21,12 @@ def plan_training(*, root: Path, dataset: DatasetRevision, recipe: Recipe) -> Pl
     key = digest_value({"data": dataset.dvc_hash, "recipe": recipe.plan.digest})
     folder = root / "plans" / short(key)
     record_file = folder / RECORD_FILE
+    workspace = Workspace.below(folder)
     if record_file.is_file():
-        return Plan.read(record_file)
+        return _found(record_file, workspace=workspace, dataset=dataset, recipe=recipe)
     data = root / dataset.folder
     if not data.is_dir():
         raise InvalidValueError("data set folder", str(data), expected="a data set that pull_dataset brought here")
-    workspace = Workspace.below(folder)
     workspace.activate()
     # nnU-Net and torch take seconds to import, and only after the workspace is set.
     from spine.nnunet.planning import plan_and_preprocess
@@ -36,6 +36,7 @@ def plan_training(*, root: Path, dataset: DatasetRevision, recipe: Recipe) -> Pl
         workspace=workspace,
         recipe=recipe.plan,
         on_case=lambda task, done, total: progress.report(STEP, task, done=done, total=total),
+        threads=settings().cpu_threads,
     )
     record = Plan(
         dataset=dataset.digest,
@@ -46,6 +47,22 @@ def plan_training(*, root: Path, dataset: DatasetRevision, recipe: Recipe) -> Pl
         folder=folder.relative_to(root).as_posix(),
     )
     record.write(record_file)
+    return record
+
+
+def _found(record_file: Path, *, workspace: Workspace, dataset: DatasetRevision, recipe: Recipe) -> Plan:
+    """Return the plan that is there already, unless it is another's or its plans were changed since."""
+    record = Plan.read(record_file)
+    # Not the revision's own digest: the same data under two git revisions shares a plan.
+    asked = {"dataset_folder": dataset.folder, "recipe": recipe.plan.digest, "configuration": recipe.plan.configuration}
+    for name, expected in asked.items():
+        found = getattr(record, name)
+        if found != expected:
+            raise InvalidValueError(f"{name} of the plan in {record_file}", found, expected=f"{expected!r}")
+    plans = workspace.dataset / f"{PLANS_NAME}.json"
+    digest = digest_value(read_json(plans, expected=f"the plans that {record_file} describes"))
+    if digest != record.plans_digest:
+        raise DigestMismatchError(plans, found=digest, expected=record.plans_digest)
     return record
 
 

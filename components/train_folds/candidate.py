@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_registry.bundle import Bundle
+from model_registry.champion import dataset_of
 from spine.errors import InvalidValueError, SpinelineError
 from spine.nnunet.workspace import DATASET_NAME, PLANS_NAME, Workspace
 from spine.recipe import TrainingRecipe
@@ -57,10 +58,11 @@ class Candidate:
         return FoldCheckpoint.read(path) if path.is_file() else None
 
     def check(self, folds: tuple[int, ...]) -> None:
-        """Raise where the plan is not what its record says, or the version to start from can't begin these folds.
-
-        Another plan's version may have seen this one's validation and test cases.
-        """
+        """Raise where data set or plans are not what the plan's record says, or a fold can't be begun or validated."""
+        dataset = dataset_of(self.root, self.plan).digest
+        if dataset != self.plan.dataset:
+            told = f"the one in {self.plan.dataset_folder}, {short(dataset)}"
+            raise InvalidValueError("data set of the plan", short(self.plan.dataset), expected=told)
         plans = self.workspace.dataset / f"{PLANS_NAME}.json"
         found = digest_value(read_json(plans, expected="the plans that plan_training wrote"))
         if found != self.plan.plans_digest:

@@ -6,12 +6,12 @@ products in a fixed order, none of them fused. These kernels make the same opera
 ``align_corners=False``.
 """
 
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from spine.volume.compiled import compiled
 
 _ONE: Final = np.float32(1)
 _TWO: Final = np.float32(2)
@@ -20,15 +20,8 @@ _HALF: Final = np.float32(500)
 _OUTSIDE: Final = np.float32(-1)
 _NO_LABEL: Final = -(2**31)
 
-_Kernel = TypeVar("_Kernel", bound=Callable[..., Any])
 
-
-def _compiled(kernel: _Kernel) -> _Kernel:
-    made: _Kernel = njit(cache=True, nogil=True)(kernel)
-    return made
-
-
-@_compiled
+@compiled
 def grid_points(
     offsets: NDArray[np.float32], center: NDArray[np.float32], half_size: NDArray[np.float32]
 ) -> NDArray[np.float32]:
@@ -40,7 +33,7 @@ def grid_points(
     return points
 
 
-@_compiled
+@compiled
 def sample_image(image: NDArray[np.float32], points: NDArray[np.float32]) -> NDArray[np.float32]:
     """Interpolate ``image`` at the points; zero lies outside."""
     depth, height, width = image.shape
@@ -58,7 +51,7 @@ def sample_image(image: NDArray[np.float32], points: NDArray[np.float32]) -> NDA
     return sampled
 
 
-@_compiled
+@compiled
 def sample_labels(
     labels: NDArray[np.int16],
     points: NDArray[np.float32],
@@ -93,7 +86,7 @@ def sample_labels(
     return sampled
 
 
-@_compiled
+@compiled
 def _agrees(labels: NDArray[np.int16], z: int, y: int, x: int) -> bool:
     first, differing = labels[z, y, x], 0
     for corner in range(1, 8):
@@ -102,7 +95,7 @@ def _agrees(labels: NDArray[np.int16], z: int, y: int, x: int) -> bool:
     return differing == 0
 
 
-@_compiled
+@compiled
 def _vote(
     labels: NDArray[np.int64], weights: NDArray[np.float32], nearest: int, padding: int, pair: tuple[int, int]
 ) -> int:
@@ -123,7 +116,7 @@ def _vote(
     return winner
 
 
-@_compiled
+@compiled
 def _score(labels: NDArray[np.int64], weights: NDArray[np.float32], label: int, padding: int) -> np.float32:
     """Return a label's interpolated indicator times 1000 in float16; the padding's is 1 less what it lacks inside."""
     total = np.float32(0)
@@ -133,7 +126,7 @@ def _score(labels: NDArray[np.int64], weights: NDArray[np.float32], label: int, 
     return _to_half(_SCALE - total if label == padding else total)
 
 
-@_compiled
+@compiled
 def _to_half(value: np.float32) -> np.float32:
     """Round to float16's 11 bits, ties to even; below 2^-14, where no winner's score is, float16 itself is coarser."""
     bits = np.float32(value).view(np.uint32)
@@ -141,25 +134,25 @@ def _to_half(value: np.float32) -> np.float32:
     return np.uint32(bits & np.uint32(0xFFFFE000)).view(np.float32)
 
 
-@_compiled
+@compiled
 def _place(coordinate: np.float32, size: int) -> np.float32:
     """Return where a coordinate from -1 to 1 lies on an axis, in voxels."""
     return ((coordinate + _ONE) * np.float32(size) - _ONE) / _TWO
 
 
-@_compiled
+@compiled
 def _weight(corner: int, x: np.float32, y: np.float32, z: np.float32) -> np.float32:
     """Return the weight of one corner of the cell around a place: bit 0 of ``corner`` is x, bit 1 y, bit 2 z."""
     return _share(x, corner & 1) * _share(y, corner & 2) * _share(z, corner & 4)
 
 
-@_compiled
+@compiled
 def _share(place: np.float32, is_upper: int) -> np.float32:
     low: np.float32 = np.floor(place)
     return place - low if is_upper else (low + _ONE) - place
 
 
-@_compiled
+@compiled
 def kinds(labels: NDArray[np.int16], pad_label: int, reaches_outside: bool) -> tuple[int, int, int]:
     """Return the number of labels, 3 for any more, the padding counted if reached; then the lower and higher of two."""
     first = pad_label if reaches_outside else int(labels.flat[0])

@@ -93,9 +93,17 @@ def refused(root, planned_root, **changes):
     return train_folds(root=root, **given)
 
 
-def test_a_plan_that_is_not_there_is_refused(planned_root, tmp_path):
+def test_a_plan_that_is_not_there_is_refused(own_root, planned_root):
+    shutil.rmtree(own_root / "plans")
     with pytest.raises(MissingPathError, match=rf"{PLANS_NAME}.json: not found; expected the plans"):
-        refused(tmp_path, planned_root)
+        refused(own_root, planned_root)
+
+
+def test_a_plan_of_another_data_set_is_refused(own_root, planned_root):
+    other = planned_root.dataset.model_copy(update={"dvc_hash": "other.dir"})
+    other.write(own_root / planned_root.dataset.folder / ".." / RECORD_FILE)
+    with pytest.raises(InvalidValueError, match="data set of the plan is .*; expected the one in datasets/tiny/data"):
+        refused(own_root, planned_root)
 
 
 def test_plans_that_changed_since_their_record_are_refused(own_root, planned_root):
