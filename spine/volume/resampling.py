@@ -33,7 +33,7 @@ def resample_labels(labels: NDArray[Any], shape: Shape, *, slices_along: int | N
     tables = [(_nearest if axis == slices_along else _linear)(old, new) for axis, (old, new) in shape_pairs]
     resampled = np.empty(shape, dtype=labels.dtype)
     corners, weights = zip(*tables, strict=True)
-    _vote(np.ascontiguousarray(labels), *corners, *weights, resampled)
+    _vote(np.ascontiguousarray(labels), *corners, *weights, resampled)  # type: ignore[call-arg]  # three tables
     return resampled
 
 
