@@ -59,6 +59,10 @@ class Candidate:
 
     def check(self, folds: tuple[int, ...]) -> None:
         """Raise where data set or plans are not what the plan's record says, or a fold can't be begun or validated."""
+        if self.plan.configuration == "3d_cascade_fullres":
+            # Its second stage learns from what all folds of the first predict, and is served after the first.
+            told = "2d, 3d_fullres or 3d_lowres (a cascade is planned and preprocessed, for nnUNetv2_train to train)"
+            raise InvalidValueError("configuration", self.plan.configuration, expected=told)
         dataset = dataset_of(self.root, self.plan).digest
         if dataset != self.plan.dataset:
             told = f"the one in {self.plan.dataset_folder}, {short(dataset)}"

@@ -113,6 +113,12 @@ def test_plans_that_changed_since_their_record_are_refused(own_root, planned_roo
         refused(own_root, planned_root)
 
 
+def test_a_cascade_is_refused_before_anything_is_trained(own_root, planned_root):
+    cascade = planned_root.plan.model_copy(update={"configuration": "3d_cascade_fullres"})
+    with pytest.raises(InvalidValueError, match="configuration is '3d_cascade_fullres'; expected 2d, 3d_fullres or"):
+        refused(own_root, planned_root, plan=cascade)
+
+
 def test_a_fold_without_cases_is_refused(own_root, planned_root):
     splits = Workspace.below(own_root / planned_root.plan.folder).dataset / "splits_final.json"
     splits.write_text(json.dumps(json.loads(splits.read_text())[:2]))
