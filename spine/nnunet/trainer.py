@@ -75,6 +75,8 @@ class SpineTrainer(nnUNetTrainer):  # type: ignore[misc]
         self.random: dict[str, Any] | None = None
         if self.device.type == "cuda":
             torch.set_autocast_dtype("cuda", _PRECISIONS[recipe.precision])
+            # As nnU-Net's own command does: patches are all of one size, for which the fastest algorithms are tried.
+            torch.backends.cudnn.benchmark = True
         if self.device.type != "cuda" or recipe.precision != "fp16":
             self.grad_scaler = None
 

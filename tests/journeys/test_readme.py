@@ -50,6 +50,8 @@ def adapted(command, workstation):
     replaced = {
         "--recipe spine --policy research": f"--recipe {workstation.folder}/own.yaml "
         f"--policy {workstation.folder}/lenient.yaml",
+        "--recipe quick --repository .spineline/demo-data": f"--recipe {workstation.folder}/own.yaml "
+        f"--repository {workstation.root}/demo-data",
         "8642": workstation.environment["SPINELINE_PORT"],
         "my-cluster.yaml": "kubernetes",
         "https://kubeflow.example.org/pipeline": "http://127.0.0.1:9",
@@ -63,6 +65,7 @@ def adapted(command, workstation):
 
 EXPECTED_STATUS = {
     "spineline run --on kubernetes": 2,  # no cluster listens here: one line that says so
+    "spineline run --recipe quick": 1,  # hardly trained: the policy's floors are not reached
     "spineline gate": 1,  # a handful of scans decide nothing under a real policy
 }
 
