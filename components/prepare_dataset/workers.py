@@ -1,15 +1,12 @@
 """All cores at work on cases: worker processes that end with their parent, and results as they come."""
 
 import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
-from pathlib import Path
 from typing import TypeVar
+
+from spine.workers import end_with_parent, free_memory
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,7 +27,7 @@ def each(
     and the system when memory runs out, what is left is tried one by one, and the result of an item that does it
     again is ``on_crash`` of it. Without ``on_crash``, one item, or one worker, is worked on in this process.
     """
-    workers = min(workers, len(items), max(_free_memory() // _BYTES_A_WORKER, 1))
+    workers = min(workers, len(items), max(free_memory() // _BYTES_A_WORKER, 1))
     if workers <= 1 and on_crash is None:
         yield from ((index, work(item)) for index, item in enumerate(items))
         return
@@ -60,7 +57,7 @@ def _in_pool(
     context = multiprocessing.get_context("forkserver")
     # Imported once by the server that workers are forked from, not by each of them.
     context.set_forkserver_preload([work_module(work)])
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as pool:
         positions = {pool.submit(work, item): index for index, item in items.items()}
         try:
             for done in as_completed(positions):
@@ -72,25 +69,3 @@ def _in_pool(
 def work_module(work: Callable[[Item], Result]) -> str:
     """Return the name of the module that a function, or a partial of one, lives in."""
     return str(getattr(getattr(work, "func", work), "__module__", __name__))
-
-
-def _end_with_parent() -> None:
-    # An interrupt at the keyboard reaches the whole group; the parent is the one to tell of it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_after, args=(parent.sentinel,), daemon=True).start()
-
-
-def _end_after(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(1)
-
-
-def _free_memory() -> int:
-    """Return the bytes that can be had without swapping; the page cache counts as free."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))

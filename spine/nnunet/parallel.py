@@ -1,29 +1,23 @@
 """Work on many cases at once, as far as memory allows, in processes that end with this one."""
 
 import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing.connection import wait
-from pathlib import Path
 from typing import Any
 
 import blosc2
-import psutil
 import torch
 
 from spine.errors import SpinelineError
+from spine.workers import end_with_parent, free_memory
 
 Work = Callable[[str], Any]
 BYTES_A_WORKER = 600 << 20
 """What a process holds before it reads anything: torch, nnU-Net and their libraries."""
 _VOXELS_WORTH_A_WORKER = 100_000_000
 """A worker takes seconds to start, in which a hundred million voxels are preprocessed."""
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 class WorkerDiedError(SpinelineError):
@@ -100,28 +94,6 @@ def _in_pool(work: Work, cases: list[str], crew: Crew) -> Iterator[str]:
 
 
 def _start(threads: int) -> None:
-    # An interrupt at the keyboard reaches the whole group; the parent is the one to act on it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
     torch.set_num_threads(threads)
     blosc2.set_nthreads(threads)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_after, args=(parent.sentinel,), daemon=True).start()
-
-
-def _end_after(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(1)
-
-
-def free_memory() -> int:
-    """Return the bytes that can be had without swapping, within the container's limit where there is one."""
-    free = psutil.virtual_memory().available
-    try:
-        limit = int((_CGROUP / "memory.max").read_text(encoding="ascii"))
-        used = int((_CGROUP / "memory.current").read_text(encoding="ascii"))
-        statistics = dict(line.split() for line in (_CGROUP / "memory.stat").read_text(encoding="ascii").splitlines())
-    except (OSError, ValueError):
-        return int(free)
-    # The page cache is counted as used, and given back when asked for.
-    return int(min(free, limit - used + int(statistics.get("inactive_file", 0))))

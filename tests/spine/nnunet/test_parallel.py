@@ -9,9 +9,10 @@ import time
 import psutil
 import pytest
 
-from spine.nnunet.parallel import Crew, WorkerDiedError, crew_for, each_case, free_memory
+from spine.nnunet.parallel import Crew, WorkerDiedError, crew_for, each_case
 from spine.nnunet.planning import plan_and_preprocess, training_cases
 from spine.nnunet.workspace import Workspace
+from spine.workers import free_memory
 
 DIES, LIVES = "import os; os._exit(9)", "pass"
 PROGRAM = """
