@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.train_folds.devices import find_devices
 from model_registry.policy import Policy
 from model_registry.verdict import Verdict
 from pipelines.local import LocalRun, run_local
@@ -99,14 +100,13 @@ def train_on_this_machine(request: TrainingRequest, *, on_event: Callable[[Progr
 
 
 def local_groups(folds: Sequence[int]) -> list[list[int]]:
-    """Deal folds to tasks on this machine: all to one where there is a GPU, which only one task may use.
+    """Deal folds to tasks on this machine: all to one where devices are named or there are GPUs, which it shares out.
 
     On CPU each fold is a task: two side by side on half the cores each train a third faster than one after the other
     on all of them, for the layers are too small to share among threads.
     """
-    import torch
-
-    return [list(folds)] if torch.cuda.is_available() else [[fold] for fold in folds]
+    is_shared_out = settings().devices is not None or find_devices(None)[0].kind == "cuda"
+    return [list(folds)] if is_shared_out else [[fold] for fold in folds]
 
 
 def train_on_cluster(request: TrainingRequest, *, profile: str, host: str | None) -> str:
