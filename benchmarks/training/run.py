@@ -33,7 +33,7 @@ def main() -> None:
     """Plan, train with both in turns, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--iterations", type=int, default=8)
+    parser.add_argument("--iterations", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--trainer", choices=["stock", "ours", "ours, saving"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help="keep the data set and plan here (default: a temporary folder)")
@@ -47,6 +47,8 @@ def main() -> None:
     for _ in range(given.repeats):
         for trainer, seen in taken.items():
             seen.append(in_its_own_process(trainer, folder, given))
+            print(trainer, seen[-1], flush=True)
+    print("medians")
     for trainer, seen in taken.items():
         print(trainer, {name: round(statistics.median(one[name] for one in seen), 3) for name in seen[0]})
 
