@@ -19,7 +19,9 @@ import numpy as np
 SHAPE = (512, 512, 400)
 SPACING_MM = (0.8, 0.8, 1.25)
 TARGET_MM = 1.5
+CASES_OF_A_SET = 100
 NOISE_HU = 20
+_WHO = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 INTENSITIES = {"mean": 250.0, "std": 210.0, "percentile_00_5": -900.0, "percentile_99_5": 1100.0}
 
 
@@ -30,21 +32,23 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of torch and numpy, for both")
     parser.add_argument("--folder", type=Path, help="keep the case here (default: a temporary folder)")
     parser.add_argument("--child", choices=("stock", "ours"), help=argparse.SUPPRESS)
+    parser.add_argument("--with-fingerprint", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
-        preprocess(given.folder, given.child, threads=given.threads)
+        preprocess(given.folder, given.child, threads=given.threads, with_fingerprint=given.with_fingerprint)
         return
     folder = given.folder or Path(tempfile.mkdtemp(prefix="preprocessing-"))
     make_case(folder)
     cache = tempfile.mkdtemp(dir=folder, prefix="compiled-")
     first = run_child(folder, "ours", threads=given.threads, cache=cache)
-    runs: dict[str, list[dict[str, float]]] = {"stock": [], "ours": []}
-    for _ in range(given.repeats):
-        for name, measured in runs.items():
-            measured.append(run_child(folder, name, threads=given.threads, cache=cache))
-    tell(runs, first)
-    compare(folder)
-    scratch(folder, repeats=given.repeats)
+    for more in ([], ["--with-fingerprint"]):
+        runs: dict[str, list[dict[str, float]]] = {"stock": [], "ours": []}
+        for _ in range(given.repeats):
+            for name, measured in runs.items():
+                measured.append(run_child(folder, name, *more, threads=given.threads, cache=cache))
+        tell(runs, first, what="fingerprint and preprocessing of one case" if more else "one case")
+        compare(folder)
+    reading(folder, repeats=given.repeats)
 
 
 def make_case(folder: Path) -> None:
@@ -109,11 +113,12 @@ def plans() -> Any:
     )
 
 
-def preprocess(folder: Path, name: str, *, threads: int) -> None:
-    """In a process of its own: preprocess the case, print what it took."""
+def preprocess(folder: Path, name: str, *, threads: int, with_fingerprint: bool) -> None:
+    """In a process of its own: preprocess the case, after its fingerprint where that is asked for; print the cost."""
     import torch
 
     from spine.labels import IDS
+    from spine.nnunet.decoded import scratch_in
 
     torch.set_num_threads(threads)
     if name == "stock":
@@ -122,37 +127,79 @@ def preprocess(folder: Path, name: str, *, threads: int) -> None:
         from spine.nnunet.preprocessing import Preprocessor as Chosen
     given = plans()
     dataset = {"channel_names": {"0": "CT"}, "labels": {"background": 0, **IDS}, "file_ending": ".nii.gz"}
-    began, used = time.perf_counter(), time.process_time()
-    Chosen(verbose=False).run_case_save(
-        str(folder / name),
-        [str(folder / "scan_0000.nii.gz")],
-        str(folder / "scan.nii.gz"),
-        given,
-        given.get_configuration("3d_fullres"),
-        dataset,
-    )
-    measured = {"seconds": time.perf_counter() - began, "processor": time.process_time() - used}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    raw = raw_set(folder, dataset)
+    with scratch_in(folder) as scratch:
+        began, used = time.perf_counter(), processor_seconds()
+        if with_fingerprint:
+            take_fingerprint(name, raw, scratch)
+        Chosen(verbose=False, **({"read": scratch.read} if name == "ours" else {})).run_case_save(
+            str(folder / name),
+            [str(raw / "imagesTr" / "scan_0000.nii.gz")],
+            str(raw / "labelsTr" / "scan.nii.gz"),
+            given,
+            given.get_configuration("3d_fullres"),
+            dataset,
+        )
+    measured = {"seconds": time.perf_counter() - began, "processor": processor_seconds() - used}
+    peak = max(resource.getrusage(who).ru_maxrss for who in _WHO) / 1e6
     sys.stdout.write(json.dumps({**measured, "gigabytes": peak}) + "\n")
 
 
-def run_child(folder: Path, name: str, *, threads: int, cache: str) -> dict[str, float]:
+def raw_set(folder: Path, dataset: dict[str, Any]) -> Path:
+    """Lay the case out as a raw data set of its own, where nnU-Net finds it."""
+    from spine.nnunet.workspace import DATASET_NAME, Workspace
+
+    workspace = Workspace.below(folder)
+    workspace.activate()
+    raw = workspace.raw / DATASET_NAME
+    for place, file in (("imagesTr", "scan_0000.nii.gz"), ("labelsTr", "scan.nii.gz")):
+        (raw / place).mkdir(parents=True, exist_ok=True)
+        (raw / place / file).unlink(missing_ok=True)
+        (raw / place / file).hardlink_to(folder / file)
+    (raw / "dataset.json").write_text(json.dumps({**dataset, "numTraining": 1}))
+    return raw
+
+
+def take_fingerprint(name: str, raw: Path, scratch: Any) -> None:
+    """Take the fingerprint with nnU-Net's extractor or ours, in one process of their own."""
+    from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
+
+    from spine.nnunet import fingerprint
+
+    # Of a set of one case a hundred million voxels are drawn, which would take longer than all else.
+    samples = 1e8 / CASES_OF_A_SET
+    if name == "stock":
+        extractor = DatasetFingerprintExtractor(raw.name, num_processes=1)
+        extractor.num_foreground_voxels_for_intensitystats = samples
+        extractor.run(overwrite_existing=True)
+        return
+    fingerprint._FOREGROUND_SAMPLES = samples
+    target = scratch.folder.parent / "ours_fingerprint.json"
+    fingerprint.take_fingerprint(dataset=raw, target=target, scratch=scratch, threads=1, on_case=lambda *_: None)
+
+
+def processor_seconds() -> float:
+    """Return what this process and the ended ones that it started took."""
+    return sum(usage.ru_utime + usage.ru_stime for usage in map(resource.getrusage, _WHO))
+
+
+def run_child(folder: Path, name: str, *more: str, threads: int, cache: str) -> dict[str, float]:
     """Preprocess in a fresh process; return seconds, processor seconds and the peak of its resident size in GB."""
     for path in (f"{name}.b2nd", f"{name}_seg.b2nd", f"{name}.pkl"):
         (folder / path).unlink(missing_ok=True)
-    command = [sys.executable, __file__, "--child", name, "--folder", str(folder), "--threads", str(threads)]
+    command = [sys.executable, __file__, "--child", name, "--folder", str(folder), "--threads", str(threads), *more]
     environment = {**os.environ, "NUMBA_CACHE_DIR": cache, "OMP_NUM_THREADS": str(threads)}
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def tell(runs: dict[str, list[dict[str, float]]], first: dict[str, float]) -> None:
+def tell(runs: dict[str, list[dict[str, float]]], first: dict[str, float], *, what: str) -> None:
     """Print the medians and their ratios."""
     medians = {
         name: {key: statistics.median(run[key] for run in measured) for key in measured[0]}
         for name, measured in runs.items()
     }
-    print(f"one case of {SHAPE} at {SPACING_MM} mm to {TARGET_MM} mm; median of {len(runs['stock'])}")
+    print(f"{what} of {SHAPE} at {SPACING_MM} mm to {TARGET_MM} mm; median of {len(runs['stock'])}")
     for name, row in {**medians, "ours, first run, compiles": first}.items():
         told = (row["seconds"], row["processor"], row["gigabytes"])
         print(f"  {name:26} {told[0]:7.1f} s  {told[1]:7.1f} s of processor  {told[2]:.2f} GB")
@@ -180,43 +227,34 @@ def compare(folder: Path) -> None:
     print(f"  class_locations equal: {locations}; other properties equal: {stock == ours}")
 
 
-def scratch(folder: Path, *, repeats: int) -> None:
-    """Print what reading a case a second time costs, and what keeping it decoded would."""
-    import blosc2
+def reading(folder: Path, *, repeats: int) -> None:
+    """Print what decoding a case takes, and what keeping it decoded and reading it again does."""
+    from spine.nnunet.cases import read_case
+    from spine.nnunet.decoded import scratch_in
 
-    from spine.nnunet.cases import read_case_image, read_case_labels
-
-    arrays = []
-
-    def read() -> None:
-        arrays[:] = [read_case_image(folder / "scan_0000.nii.gz")[0], read_case_labels(folder / "scan.nii.gz")]
-
-    kept = [str(folder / f"kept{index}.b2nd") for index in range(2)]
-    fast = {"codec": blosc2.Codec.LZ4, "clevel": 1, "nthreads": 1}
-
-    def keep() -> None:
-        for array, path in zip(arrays, kept, strict=True):
-            blosc2.asarray(np.ascontiguousarray(array), urlpath=path, mode="w", cparams=fast)
-
-    def fetch() -> None:
-        for path in kept:
-            blosc2.open(path, dparams={"nthreads": 1})[:]
-
-    times = {work.__name__: median(work, repeats) for work in (read, keep, fetch)}
-    size = sum(Path(path).stat().st_size for path in kept) / 1e6
-    gained = times["read"] - times["keep"] - times["fetch"]
-    print(f"  reading again {times['read']:.2f} s; keeping {times['keep']:.2f} s and {size:.0f} MB")
-    print(f"  fetching what was kept {times['fetch']:.2f} s")
-    print(f"  a scratch of decoded cases would save {gained:.2f} s a case")
+    image, labels = folder / "scan_0000.nii.gz", folder / "scan.nii.gz"
+    case = read_case(image, labels)
+    size = case.image.nbytes + case.labels.nbytes
+    with scratch_in(folder) as scratch:
+        granted = scratch.grant({image: size})
+        works: dict[str, Callable[[], object]] = {
+            "decoding": lambda: read_case(image, labels),
+            "keeping": lambda: granted.keep(image, case),
+            "reading what was kept": lambda: granted.read(image, labels),
+        }
+        for name, work in works.items():
+            seconds, processor = (median(work, repeats, clock) for clock in (time.perf_counter, time.process_time))
+            print(f"  {name} {seconds:.2f} s, {processor:.2f} s of processor")
+    print(f"  scratch {size / 1e6:.0f} MB a case")
 
 
-def median(work: Callable[[], object], repeats: int) -> float:
-    """Return the median of a work's seconds."""
+def median(work: Callable[[], object], repeats: int, clock: Callable[[], float]) -> float:
+    """Return the median of a work's seconds by ``clock``."""
     seconds = []
     for _ in range(repeats):
-        began = time.perf_counter()
+        began = clock()
         work()
-        seconds.append(time.perf_counter() - began)
+        seconds.append(clock() - began)
     return statistics.median(seconds)
 
 

@@ -15,7 +15,7 @@ from nibabel.spatialimages import HeaderDataError
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 from numpy.typing import NDArray
 
-from spine.errors import UnreadableVolumeError
+from spine.errors import GridMismatchError, UnreadableVolumeError
 from spine.nnunet.workspace import CHANNEL_SUFFIX
 from spine.volume.nifti import read_volume, require_finite, require_whole
 
@@ -43,6 +43,24 @@ class TrainingCase:
         except _DAMAGE:
             return int(read_volume(self.image).array.size)
 
+    @property
+    def decoded_bytes(self) -> int:
+        """Bytes of the image and the label map in the number types of their headers; 0 where those can't be read."""
+        try:
+            stored = [nibabel.load(path) for path in (self.image, self.labels)]
+            return sum(math.prod(file.shape) * file.get_data_dtype().itemsize for file in stored)
+        except _DAMAGE:
+            return 0
+
+
+@dataclass(frozen=True)
+class DecodedCase:
+    """An image and its label map, both (1, k, j, i), and the properties that nnU-Net keeps of them."""
+
+    image: NDArray[Any]
+    labels: NDArray[Any]
+    properties: Properties
+
 
 def training_cases(dataset: Path) -> list[str]:
     """Return the names of a raw data set's training cases, sorted."""
@@ -57,6 +75,18 @@ def training_case(dataset: Path, name: str) -> TrainingCase:
         image=dataset / "imagesTr" / f"{name}{CHANNEL_SUFFIX}{_SUFFIX}",
         labels=dataset / "labelsTr" / f"{name}{_SUFFIX}",
     )
+
+
+def read_case(image: Path, labels: Path) -> DecodedCase:
+    """Read a case from its two files, in their own number types.
+
+    Raises GridMismatchError where their sizes differ, UnreadableVolumeError or one of its kinds for a damaged file.
+    """
+    voxels, properties = read_case_image(image)
+    ids = read_case_labels(labels)
+    if voxels.shape != ids.shape:
+        raise GridMismatchError(image, labels, difference=f"sizes {voxels.shape[:0:-1]} and {ids.shape[:0:-1]}")
+    return DecodedCase(image=voxels, labels=ids, properties=properties)
 
 
 def read_case_image(path: Path) -> tuple[NDArray[Any], Properties]:

@@ -9,8 +9,9 @@ import numpy as np
 from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
 from numpy.typing import NDArray
 
-from spine.errors import GridMismatchError, InvalidValueError
-from spine.nnunet.cases import OnCase, TrainingCase, read_case_image, read_case_labels, training_case, training_cases
+from spine.errors import InvalidValueError
+from spine.nnunet.cases import DecodedCase, OnCase, read_case, training_case, training_cases
+from spine.nnunet.decoded import Scratch
 from spine.nnunet.parallel import crew_for, each_case
 from spine.storage import atomic_file, write_json
 from spine.volume.cropping import content_box, slices_of
@@ -22,24 +23,27 @@ _BYTES_A_VOXEL = 10
 """An image of up to four bytes, its decoded stream, a label map and two masks."""
 
 
-def take_fingerprint(*, dataset: Path, target: Path, threads: int, on_case: OnCase) -> None:
+def take_fingerprint(*, dataset: Path, target: Path, scratch: Scratch, threads: int, on_case: OnCase) -> None:
     """Write the fingerprint of a raw data set's training cases to ``target``, the same as nnU-Net's own.
 
-    What is known of single cases is kept in a folder beside ``target`` until the whole is written.
+    What is known of single cases is kept in a folder beside ``target`` until the whole is written. What was decoded
+    is left in ``scratch`` as far as it has room.
     """
     cases = training_cases(dataset)
     samples = int(_FOREGROUND_SAMPLES // len(cases))
     partials = target.parent / ".fingerprint"
     partials.mkdir(parents=True, exist_ok=True)
     done = [case for case in cases if _part(partials, case, samples).is_file()]
-    voxels = {case: training_case(dataset, case).voxels for case in cases if case not in done}
+    owed = {case: training_case(dataset, case) for case in cases if case not in done}
+    voxels = {name: case.voxels for name, case in owed.items()}
     for index in range(len(done)):
         on_case("fingerprint", index + 1, len(cases))
     needed = {case: count * _BYTES_A_VOXEL + samples * 8 for case, count in voxels.items()}
     crew = crew_for(
         voxels=sum(voxels.values()), bytes_a_case=max(needed.values(), default=0), cases=len(needed), threads=threads
     )
-    work = partial(_keep, dataset=dataset, partials=partials, samples=samples)
+    granted = scratch.grant({case.image: case.decoded_bytes for case in owed.values()})
+    work = partial(_keep, dataset=dataset, partials=partials, samples=samples, scratch=granted)
     for index, _ in enumerate(each_case(work, needed, crew=crew), start=len(done)):
         on_case("fingerprint", index + 1, len(cases))
     write_json(target, _merged([_part(partials, case, samples) for case in cases], samples=samples))
@@ -50,9 +54,12 @@ def _part(partials: Path, case: str, samples: int) -> Path:
     return partials / f"{case}-{samples}.npz"
 
 
-def _keep(case: str, *, dataset: Path, partials: Path, samples: int) -> None:
+def _keep(case: str, *, dataset: Path, partials: Path, samples: int, scratch: Scratch) -> None:
     """Read a case and write what the fingerprint takes from it."""
-    shape, cropped, spacing, foreground = _analyze(training_case(dataset, case))
+    files = training_case(dataset, case)
+    decoded = read_case(files.image, files.labels)
+    scratch.keep(files.image, decoded)
+    shape, cropped, spacing, foreground = _analyze(decoded)
     is_drawn = foreground.nbytes > samples * np.dtype(np.float32).itemsize
     intensities = _draw(foreground, samples) if is_drawn else foreground
     size = np.prod(cropped) / np.prod(shape)
@@ -60,16 +67,12 @@ def _keep(case: str, *, dataset: Path, partials: Path, samples: int) -> None:
         np.savez(path, shape=cropped, spacing=spacing, size=size, intensities=intensities, is_drawn=is_drawn)
 
 
-def _analyze(case: TrainingCase) -> tuple[tuple[int, ...], tuple[int, ...], list[float], NDArray[Any]]:
+def _analyze(case: DecodedCase) -> tuple[tuple[int, ...], tuple[int, ...], list[float], NDArray[Any]]:
     """Return the shape before and after cropping to what is not zero, the spacing, and values of labelled voxels."""
-    image, properties = read_case_image(case.image)
-    labels = read_case_labels(case.labels)
-    if image.shape != labels.shape:
-        shapes = f"sizes {image.shape[:0:-1]} and {labels.shape[:0:-1]}"
-        raise GridMismatchError(case.image, case.labels, difference=shapes)
-    box = slices_of(content_box(image[0] != 0))
+    image, labels = case.image[0], case.labels[0]
+    box = slices_of(content_box(image != 0))
     cropped = tuple(extent.stop - extent.start for extent in box)
-    return image.shape[1:], cropped, properties["spacing"], image[0][box][labels[0][box] > 0]
+    return image.shape, cropped, case.properties["spacing"], image[box][labels[box] > 0]
 
 
 def _draw(foreground: NDArray[Any], samples: int) -> NDArray[Any]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from spine.errors import DigestMismatchError, InvalidValueError, MissingPathError
 from spine.nnunet.cases import OnCase, training_cases
+from spine.nnunet.decoded import scratch_in
 from spine.nnunet.fingerprint import FINGERPRINT_FILE, take_fingerprint
 from spine.nnunet.plans import array_order, make_plans, preprocessed_configurations
 from spine.nnunet.preprocessed import preprocess_cases
@@ -35,13 +36,18 @@ def plan_and_preprocess(
     for name in ("dataset.json", "splits_final.json"):
         shutil.copy(dataset / name, workspace.dataset / name)
     fingerprint = workspace.dataset / FINGERPRINT_FILE
-    if not fingerprint.is_file():
-        take_fingerprint(dataset=dataset, target=fingerprint, threads=threads, on_case=on_case)
-    digest = _plan(workspace, recipe)
-    configurations = preprocessed_configurations(recipe.configuration)
-    preprocess_cases(
-        dataset=dataset, workspace=workspace, configurations=configurations, threads=threads, on_case=on_case
-    )
+    with scratch_in(workspace.preprocessed) as scratch:
+        if not fingerprint.is_file():
+            take_fingerprint(dataset=dataset, target=fingerprint, scratch=scratch, threads=threads, on_case=on_case)
+        digest = _plan(workspace, recipe)
+        preprocess_cases(
+            dataset=dataset,
+            workspace=workspace,
+            configurations=preprocessed_configurations(recipe.configuration),
+            scratch=scratch,
+            threads=threads,
+            on_case=on_case,
+        )
     return digest
 
 

@@ -16,6 +16,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from spine.errors import OutOfSpaceError
 from spine.nnunet.cases import OnCase, training_case, training_cases
+from spine.nnunet.decoded import Scratch
 from spine.nnunet.fingerprint import FINGERPRINT_FILE
 from spine.nnunet.parallel import crew_for, each_case
 from spine.nnunet.preprocessing import Preprocessor
@@ -46,9 +47,17 @@ class _Owed:
 
 
 def preprocess_cases(
-    *, dataset: Path, workspace: Workspace, configurations: Sequence[str], threads: int, on_case: OnCase
+    *,
+    dataset: Path,
+    workspace: Workspace,
+    configurations: Sequence[str],
+    scratch: Scratch,
+    threads: int,
+    on_case: OnCase,
 ) -> None:
     """Preprocess every training case for ``configurations`` of the workspace's plans, but for what is there already.
+
+    Cases in ``scratch`` are taken from there and removed once they are done; the others are decoded.
 
     Raises OutOfSpaceError before it starts where the disk has less room than is expected to be needed.
     """
@@ -59,7 +68,7 @@ def preprocess_cases(
         _folder(workspace, plans, name).mkdir(parents=True, exist_ok=True)
     cases = training_cases(dataset)
     owed = _owed(dataset, workspace, plans, cases, configurations)
-    _require_room(workspace, owed)
+    _require_room(workspace, owed, scratch)
     total = len(cases) * len(configurations)
     done = total - sum(len(case.configurations) for case in owed.values())
     for index in range(done):
@@ -70,7 +79,9 @@ def preprocess_cases(
         cases=len(owed),
         threads=threads,
     )
-    work = partial(_preprocess, dataset=dataset, workspace=workspace, configurations=tuple(configurations))
+    work = partial(
+        _preprocess, dataset=dataset, workspace=workspace, configurations=tuple(configurations), scratch=scratch
+    )
     for name in each_case(work, {name: case.memory for name, case in owed.items()}, crew=crew):
         for _ in owed[name].configurations:
             done += 1
@@ -105,8 +116,10 @@ def _new_voxels(shape: list[int], spacing: list[float], target: list[float]) -> 
     return int(np.prod(compute_new_shape(shape, spacing, target), dtype=np.int64))
 
 
-def _require_room(workspace: Workspace, owed: dict[str, _Owed]) -> None:
+def _require_room(workspace: Workspace, owed: dict[str, _Owed], scratch: Scratch) -> None:
     needed = sum(case.disk for case in owed.values())
+    if needed > shutil.disk_usage(workspace.preprocessed).free:
+        scratch.give_up()
     free = shutil.disk_usage(workspace.preprocessed).free
     if needed > free:
         cases = f"{len(owed)} case{'' if len(owed) == 1 else 's'}"
@@ -114,7 +127,9 @@ def _require_room(workspace: Workspace, owed: dict[str, _Owed]) -> None:
         raise OutOfSpaceError(workspace.preprocessed, needed=expected)
 
 
-def _preprocess(case: str, *, dataset: Path, workspace: Workspace, configurations: tuple[str, ...]) -> None:
+def _preprocess(
+    case: str, *, dataset: Path, workspace: Workspace, configurations: tuple[str, ...], scratch: Scratch
+) -> None:
     """Preprocess one case for the configurations that it lacks."""
     plans = _plans(workspace)
     paths = training_case(dataset, case)
@@ -123,7 +138,7 @@ def _preprocess(case: str, *, dataset: Path, workspace: Workspace, configuration
         if _is_whole(folder, case):
             continue
         with _partial_folder(workspace) as partial_folder:
-            Preprocessor().run_case_save(
+            Preprocessor(read=scratch.read).run_case_save(
                 str(partial_folder / case),
                 [str(paths.image)],
                 str(paths.labels),
@@ -135,6 +150,7 @@ def _preprocess(case: str, *, dataset: Path, workspace: Workspace, configuration
             for file in (f"{case}.b2nd", f"{case}_seg.b2nd", f"{case}.pkl"):
                 flush(partial_folder / file)
                 (partial_folder / file).replace(folder / file)
+    scratch.remove(paths.image)
 
 
 @contextlib.contextmanager

@@ -18,8 +18,8 @@ from nnunetv2.preprocessing.resampling.default_resampling import (
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from numpy.typing import NDArray
 
-from spine.errors import GridMismatchError, InvalidValueError
-from spine.nnunet.cases import read_case_image, read_case_labels
+from spine.errors import InvalidValueError
+from spine.nnunet.cases import DecodedCase, read_case, read_case_image
 from spine.volume.cropping import Box, content_box, outside_zeros, slices_of
 from spine.volume.resampling import Normalize, Shape, resample_image, resample_labels
 
@@ -36,11 +36,13 @@ class Preprocessor(DefaultPreprocessor):  # type: ignore[misc]
 
     One pass are: images resampled by splines of order 1 and more and label maps resampled by order 1, with
     ``resample_data_or_seg_to_shape``, with or without ``separate_z`` (``order_z`` 0), for two and three dimensions.
-    Images agree with nnU-Net's within 2e-6 of a normalized unit; all else is identical.
+    Images agree with nnU-Net's within 2e-6 of a normalized unit; all else is identical. ``read`` is asked for a case
+    that has a label map.
     """
 
-    def __init__(self, verbose: bool = False) -> None:
+    def __init__(self, verbose: bool = False, *, read: Callable[[Path, Path], DecodedCase] = read_case) -> None:
         super().__init__(verbose=verbose)
+        self._read = read
 
     def run_case(
         self,
@@ -59,12 +61,12 @@ class Preprocessor(DefaultPreprocessor):  # type: ignore[misc]
                 image_files, seg_file, plans_manager, configuration_manager, described
             )
             return case
-        data, properties = read_case_image(Path(image_files[0]))
-        seg = read_case_labels(Path(seg_file)) if seg_file else None
-        if seg is not None and seg.shape != data.shape:
-            shapes = f"sizes {data.shape[:0:-1]} and {seg.shape[:0:-1]}"
-            raise GridMismatchError(names[0], names[1], difference=shapes)
-        return self.run_case_npy(data, seg, properties, plans_manager, configuration_manager, described)
+        rest = (plans_manager, configuration_manager, described)
+        if not seg_file:
+            data, properties = read_case_image(Path(image_files[0]))
+            return self.run_case_npy(data, None, properties, *rest)
+        decoded = self._read(Path(image_files[0]), Path(seg_file))
+        return self.run_case_npy(decoded.image, decoded.labels, decoded.properties, *rest)
 
     def run_case_npy(
         self,

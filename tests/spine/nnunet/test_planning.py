@@ -13,6 +13,7 @@ from spine.errors import (
     OutOfSpaceError,
     UnreadableVolumeError,
 )
+from spine.nnunet.decoded import Scratch
 from spine.nnunet.planning import plan_and_preprocess, training_cases
 from spine.nnunet.workspace import DATASET_NAME, Workspace
 from spine.recipe import Network, PlanRecipe, load_recipe
@@ -196,18 +197,21 @@ def test_a_fingerprint_goes_on_where_it_was_and_is_the_same(planned, dataset, tm
     cases = training_cases(dataset)
     read = []
 
-    def until_the_third(case):
+    def until_the_third(image, labels):
         if len(read) == 2 and not is_second_run:
             raise KeyboardInterrupt
-        read.append(case.name)
-        return analyze(case)
+        read.append(labels.name.removesuffix(".nii.gz"))
+        return read_case(image, labels)
 
-    analyze, is_second_run = fingerprint._analyze, []
-    monkeypatch.setattr(fingerprint, "_analyze", until_the_third)
+    read_case, is_second_run = fingerprint.read_case, []
+    monkeypatch.setattr(fingerprint, "read_case", until_the_third)
+    scratch = Scratch(tmp_path / "scratch")
+    given = {"dataset": dataset, "target": target, "scratch": scratch, "threads": 1, "on_case": lambda *_: None}
     with pytest.raises(KeyboardInterrupt):
-        fingerprint.take_fingerprint(dataset=dataset, target=target, threads=1, on_case=lambda *_: None)
+        fingerprint.take_fingerprint(**given)
     is_second_run.append(True)
-    fingerprint.take_fingerprint(dataset=dataset, target=target, threads=1, on_case=lambda *_: None)
+    fingerprint.take_fingerprint(**given)
+    scratch.give_up()
     assert read == cases, "no case is read twice"
     assert target.read_bytes() == (Workspace.below(planned[0]).dataset / target.name).read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == [target.name]
@@ -229,6 +233,7 @@ def test_both_stages_of_a_cascade_are_preprocessed_and_what_a_killed_run_left_is
         dataset=dataset,
         workspace=workspace,
         configurations=("3d_lowres", "3d_fullres"),
+        scratch=Scratch(tmp_path / "scratch"),
         threads=1,
         on_case=lambda *progress: told.append(progress),
     )
@@ -239,7 +244,7 @@ def test_both_stages_of_a_cascade_are_preprocessed_and_what_a_killed_run_left_is
     assert not list(workspace.preprocessed.glob(".partial-*"))
 
 
-def test_a_disk_without_room_is_told_before_any_case_is_touched(planned, dataset, monkeypatch):
+def test_a_disk_without_room_is_told_before_any_case_is_touched(planned, dataset, tmp_path, monkeypatch):
     from spine.nnunet import preprocessed
 
     workspace = Workspace.below(planned[0])
@@ -250,7 +255,12 @@ def test_a_disk_without_room_is_told_before_any_case_is_touched(planned, dataset
     monkeypatch.setattr(preprocessed.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(OutOfSpaceError, match=r"GB free for preprocessing 1 case \(has 0\.0 GB\)"):
         preprocessed.preprocess_cases(
-            dataset=dataset, workspace=workspace, configurations=("3d_fullres",), threads=1, on_case=lambda *_: None
+            dataset=dataset,
+            workspace=workspace,
+            configurations=("3d_fullres",),
+            scratch=Scratch(tmp_path / "scratch"),
+            threads=1,
+            on_case=lambda *_: None,
         )
     assert not lost.exists()
     lost.write_bytes(kept)
