@@ -10,16 +10,19 @@ AXES = ("left-right", "anterior-posterior", "superior-inferior")
 """The axes of a canonical (RAS) volume, in the order of every triple in a recipe."""
 
 Axis = Literal["left-right", "anterior-posterior", "superior-inferior"]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
-Triple = tuple[Count, Count, Count]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Spacing = Annotated[float, Field(ge=0.05, le=50)]
+Count = Annotated[int, Field(ge=1, le=99_999)]
+"""Positions within a training are written with five digits."""
+Edge = Annotated[int, Field(ge=1, le=4096)]
+Triple = tuple[Edge, Edge, Edge]
 _OPERATIONAL = {"folds", "augmentation_workers", "checkpoint_minutes", "dice_by_epoch"}
 
 
 class Network(Value):
     """A plain U-Net in place of the planner's: stages halve every axis."""
 
-    features_per_stage: tuple[Count, ...] = Field(min_length=3, max_length=8)
+    features_per_stage: tuple[Edge, ...] = Field(min_length=3, max_length=8)
     """Three stages at the least: nnU-Net gives the last of its deep supervision outputs no weight, and needs two."""
     convolutions_deepest: Count = 2
     """Convolutions of the deepest stage, two in the others: cheap there, each adds much to the receptive field."""
@@ -31,14 +34,14 @@ class PlanRecipe(Value):
     planner: Literal["ExperimentPlanner", "nnUNetPlannerResEncM", "nnUNetPlannerResEncL", "nnUNetPlannerResEncXL"]
     configuration: Literal["2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres"] = "3d_fullres"
     """Of a cascade, everything below is said of its full-resolution stage; the planner makes the other."""
-    spacing_mm: tuple[Positive, Positive, Positive] | None = None
+    spacing_mm: tuple[Spacing, Spacing, Spacing] | None = None
     """Target spacing along left-right, anterior-posterior, superior-inferior; None leaves it to the planner.
 
     A two-dimensional configuration keeps the distance of axial slices, whatever the third number is.
     """
     patch: Triple | None = None
     """Patch in voxels along the same axes; None leaves it to the planner. Axial, so one voxel high, in 2d."""
-    batch_size: Count | None = None
+    batch_size: Annotated[int, Field(ge=1, le=1024)] | None = None
     batch_dice: bool | None = None
     """Whether the Dice loss pools the batch, so that a level absent from one patch doesn't count as a miss."""
     network: Network | None = None
@@ -68,7 +71,7 @@ class TrainingRecipe(Value):
     validation_iterations_per_epoch: Count = 50
     optimizer: Literal["sgd", "adamw"] = "sgd"
     initial_learning_rate: Positive = 0.01
-    weight_decay: float = Field(default=3e-5, ge=0)
+    weight_decay: float = Field(default=3e-5, ge=0, le=1)
     foreground_oversampling: float = Field(default=0.33, ge=0, le=1)
     mirror_axes: tuple[Axis, ...] = ("left-right",)
     """Only left-right keeps labels: along another axis the mirror image of a spine has them backwards."""
@@ -76,7 +79,7 @@ class TrainingRecipe(Value):
     """Of the forward pass on a GPU; fp16 scales gradients as nnU-Net does, bf16 needs no scaling. CPUs use fp32."""
     compile: bool = True
     """Whether torch compiles the network on a GPU: minutes at the start, faster steps after. CPUs never do."""
-    augmentation_workers: int = Field(default=8, ge=0)
+    augmentation_workers: int = Field(default=8, ge=0, le=512)
     """Processes that make batches; any number of them makes the same ones. 0 makes them between the steps."""
     checkpoint_minutes: Positive = 10
     """The most that is ever lost of a training."""

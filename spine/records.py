@@ -35,7 +35,7 @@ class Record(Value):
         try:
             content = json.loads(text)
             sealed = content.pop("digest")
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise MalformedFileError(where, reason="not a sealed record", expected=cls.__name__) from error
         record = cls.parse(content, where=where)
         if record.digest != sealed:

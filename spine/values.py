@@ -66,7 +66,9 @@ class Value(BaseModel):
 
 
 def _fault(error: ValidationError) -> str:
-    first = error.errors()[0]
+    # A field that is not known is mostly a known one misspelt, which is then missed as well.
+    faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
+    first = faults[0]
     field = ".".join(str(part) for part in first["loc"]) or "the whole file"
     given = repr(first["input"])
     shown = given if len(given) <= 60 else given[:57] + "…"

@@ -50,15 +50,33 @@ def begin(
 
 
 def _newest(folder: Path, store: "CheckpointStore | None", fold: int) -> tuple[Path, str] | None:
-    from spine.nnunet import checkpoint_files
+    """Return the newest checkpoint, here or in the store, that verifies and can be read."""
+    from spine.nnunet import checkpoint_files, checkpoints
     from spine.nnunet.copies import clear_unsent, fetch_newer
 
     def passed_over(reason: str) -> None:
-        _LOG.warning("fold %d: passed over: %s", fold, reason)
-        progress.report(STEP, f"fold {fold}, look for a checkpoint", done=0, total=1, note=f"passed over: {reason}")
+        _tell(fold, f"passed over: {reason}")
 
     clear_unsent(folder)
-    here = checkpoint_files.newest_verified(folder, on_rejected=passed_over)
-    if store is None:
-        return here
-    return fetch_newer(store, folder, than=here[0] if here else None, on_rejected=passed_over) or here
+    if store:
+        _tell(fold, f"in {settings().checkpoint_store}, too")
+    while True:
+        newest = checkpoint_files.newest_verified(folder, on_rejected=passed_over)
+        if store:
+            newest = fetch_newer(store, folder, than=newest[0] if newest else None, on_rejected=passed_over) or newest
+        if newest is None:
+            return None
+        try:
+            checkpoints.load(newest[0], digest=newest[1])
+        except checkpoints.UnreadableCheckpointError as error:
+            passed_over(str(error))
+            checkpoint_files.reject(newest[0])
+            if store:
+                store.discard(newest[0].name)
+        else:
+            return newest
+
+
+def _tell(fold: int, note: str) -> None:
+    _LOG.info("fold %d: look for a checkpoint, %s", fold, note)
+    progress.report(STEP, f"fold {fold}, look for a checkpoint", done=0, total=1, note=note)

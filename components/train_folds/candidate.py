@@ -1,29 +1,23 @@
 """One training of one plan: where its folds lie, what they begin with, and who is at work on them."""
 
-import fcntl
-import os
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from model_registry.bundle import Bundle
 from model_registry.champion import dataset_of
-from spine.errors import InvalidValueError, SpinelineError
-from spine.nnunet.workspace import DATASET_NAME, PLANS_NAME, Workspace
+from spine.errors import InvalidValueError, MissingPathError, SpinelineError
+from spine.nnunet import checkpoint_files
+from spine.nnunet.workspace import DATASET_NAME, PLANS_NAME, Workspace, preprocessed_files
 from spine.recipe import TrainingRecipe
 from spine.records import RECORD_FILE, FoldCheckpoint, Plan
 from spine.storage import digest_value, read_json, short
 
 STEP = "train_folds"
 LOG_FILE = "training.log"
-_LOCK_FILE = ".lock"
-_LOCK_WAIT_S, _POLL_S = 180.0, 0.2
-
-
-class FoldInUseError(SpinelineError):
-    """Another process trains the same fold."""
+_SHARED_FILES = ("dataset.json", "splits_final.json")
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -53,9 +47,17 @@ class Candidate:
         return self.folder / DATASET_NAME / model / f"fold_{fold}"
 
     def record(self, fold: int) -> FoldCheckpoint | None:
-        """Return the record of a fold that is done."""
+        """Return the record of a fold that is done, its weights being what it says; else it is trained (again)."""
         path = self.fold_folder(fold) / RECORD_FILE
-        return FoldCheckpoint.read(path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            record = FoldCheckpoint.read(path)
+            verified = checkpoint_files.verify(path.with_name(checkpoint_files.FINAL))
+        except (SpinelineError, OSError) as error:
+            _LOG.warning("fold %d is not done: %s", fold, error)
+            return None
+        return record if verified == record.weights_sha256 else None
 
     def check(self, folds: tuple[int, ...]) -> None:
         """Raise where data set or plans are not what the plan's record says, or a fold can't be begun or validated."""
@@ -72,46 +74,40 @@ class Candidate:
         if found != self.plan.plans_digest:
             told = f"the plans of the record, {short(self.plan.plans_digest)}"
             raise InvalidValueError(f"digest of {plans}", short(found), expected=told)
+        for name in _SHARED_FILES:
+            self._require_same(name)
         splits = read_json(self.workspace.dataset / "splits_final.json", expected="the folds of the data set")
         empty = [fold for fold in folds if fold >= len(splits) or not splits[fold]["val"]]
         if empty:
             raise InvalidValueError("folds", folds, expected=f"folds with cases to validate on, not {empty}")
+        self._require_cases([case for fold in folds for part in splits[fold].values() for case in part])
         if self.start_from:
             for fold in folds:
                 self.start_from.fold_digest(fold)
 
+    def _require_same(self, name: str) -> None:
+        """Raise where the plan's copy of a file is not the data set's: folds would train on what judges them."""
+        own, theirs = self.workspace.dataset / name, self.root / self.plan.dataset_folder / name
+        if read_json(own, expected="a file of the plan") != read_json(theirs, expected="a file of the data set"):
+            raise InvalidValueError(f"content of {own}", "another", expected=f"that of {theirs}, which was planned for")
 
-@contextmanager
-def held(folder: Path, *, is_needed: bool) -> Iterator[None]:
-    """Keep a fold to this process while it trains it; raises FoldInUseError where another does not let go of it.
+    def _require_cases(self, cases: list[str]) -> None:
+        folder = self.workspace.dataset / str(self.configuration["data_identifier"])
+        for case in cases:
+            for name in preprocessed_files(case):
+                if not (folder / name).is_file():
+                    raise MissingPathError(folder / name, expected="a preprocessed case (plan_training makes it again)")
 
-    The kernel frees a lock with the process that holds it, however that ended. Where ranks train together, only the
-    first needs it.
-    """
-    if not is_needed:
-        yield
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder / _LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        _lock(handle, folder)
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _lock(handle: int, folder: Path) -> None:
-    deadline = time.monotonic() + _LOCK_WAIT_S
-    while True:
-        try:
-            # A record lock, which forked augmentation workers do not inherit.
-            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if time.monotonic() > deadline:
-                holder = os.pread(handle, 200, 0).decode(errors="replace") or "another process"
-                raise FoldInUseError(f"{folder}: in training by {holder}; expected one process a fold") from error
-            time.sleep(_POLL_S)
-        else:
-            return
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """The plan's configuration, with what it inherits from others."""
+        path = self.workspace.dataset / f"{PLANS_NAME}.json"
+        configurations = read_json(path, expected="nnU-Net plans")["configurations"]
+        name = self.plan.configuration
+        if name not in configurations:
+            raise InvalidValueError(f"configuration in {path}", name, expected=" or ".join(sorted(configurations)))
+        found: dict[str, Any] = {}
+        while name:
+            found = {**configurations[name], **found}
+            name = configurations[name].get("inherits_from")
+        return found

@@ -51,7 +51,7 @@ def parse_devices(asked: str | None, *, gpus: int) -> tuple[Device, ...]:
     is_sound = 0 < len(set(indices)) == len(names) and max(indices) < gpus
     if not is_sound:
         there = f"GPU numbers of 0-{gpus - 1}, each once" if gpus > 1 else "0" if gpus else "no GPU, for none is there"
-        raise InvalidValueError("devices", asked, expected=f"{there}, or a list such as cpu,cpu")
+        raise InvalidValueError("SPINELINE_DEVICES", asked, expected=f"{there}, or a list such as cpu,cpu")
     return tuple(Device("cuda", index) for index in indices)
 
 

@@ -5,18 +5,20 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.train_folds.beginning import begin, open_store
-from components.train_folds.candidate import Candidate, held
+from components.train_folds.candidate import STEP, Candidate
 from components.train_folds.stopping import TrainingInterruptedError, stop_on_signals
 from components.train_folds.watch import FoldWatch
 from components.train_folds.worker import end_with_parent
 from model_registry.lifecycle import Registry
+from spine import progress
 from spine.journal import Status
+from spine.locks import held
 from spine.logs import run_program
 from spine.nnunet.workspace import PLANS_NAME
 from spine.recipe import TrainingRecipe
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from spine.nnunet.trainer import Hooks, SpineTrainer
 
 _LOG = logging.getLogger(__name__)
-_WAIT_DONE_S, _WAIT_STOPPED_S = 600.0, 60.0
+_WAIT_DONE_S, _WAIT_STOPPED_S, _WAIT_IN_USE_S = 600.0, 60.0, 180.0
 
 
 def train_fold(candidate: Candidate, fold: int, *, stop: threading.Event) -> FoldCheckpoint:
@@ -46,7 +48,7 @@ def train_fold(candidate: Candidate, fold: int, *, stop: threading.Event) -> Fol
 
     torch.set_num_threads(settings().training_threads or settings().cpu_threads)
     folder = candidate.fold_folder(fold)
-    with ranks.joined() as rank, held(folder, is_needed=rank.is_first):
+    with ranks.joined() as rank, _kept_to_us(folder, fold, rank, stop):
         known = rank.shared(lambda: candidate.record(fold))
         if known:
             return known
@@ -55,6 +57,17 @@ def train_fold(candidate: Candidate, fold: int, *, stop: threading.Event) -> Fol
         started_from = begin(trainer, candidate, rank=rank, store=store)
         _train(trainer, candidate, rank, store)
         return rank.shared(lambda: _recorded(trainer, candidate, started_from))
+
+
+def _kept_to_us(folder: Path, fold: int, rank: "Rank", stop: threading.Event) -> AbstractContextManager[None]:
+    """Keep a fold to this process; where ranks train together, to the first of them."""
+    if not rank.is_first:
+        return nullcontext()
+
+    def told(note: str) -> None:
+        progress.report(STEP, f"fold {fold}, wait", done=0, total=1, note=note)
+
+    return held(folder, wait_s=_WAIT_IN_USE_S, on_wait=told, stop=stop)
 
 
 def _build(candidate: Candidate, fold: int, rank: "Rank", stop: threading.Event) -> "SpineTrainer":
@@ -122,7 +135,9 @@ def _copied(store: "CheckpointStore | None") -> Iterator[Callable[[Path], None]]
         wait_s = _WAIT_DONE_S
     finally:
         if not copies.close(timeout_s=wait_s):
-            _LOG.warning("the last checkpoint was not copied within %g s; it lies here", wait_s)
+            told = f"the last checkpoint is not in {settings().checkpoint_store}; it lies here"
+            _LOG.warning("%s", told)
+            progress.report(STEP, "copies of checkpoints", done=0, total=1, note=told)
 
 
 def _recorded(trainer: "SpineTrainer", candidate: Candidate, started_from: str | None) -> FoldCheckpoint:

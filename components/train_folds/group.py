@@ -66,7 +66,7 @@ class _Run:
         """Count one more death; False for one too many since the newest checkpoint last got further."""
         reached = self.job.progress()
         self._deaths = 0 if reached > self._reached else self._deaths + 1
-        self._reached = max(reached, self._reached)
+        self._reached = reached  # it may lie further back now, where a damaged checkpoint was set aside
         return self._deaths < _DEATHS_IN_A_ROW
 
     def start_again(self) -> None:

@@ -12,7 +12,7 @@ from spine.logs import INTERRUPTED
 _REFUSED = 2
 _TAIL_LINES = 15
 _TAIL_BYTES = 1 << 16
-_LONGEST_REASON = 300
+_LONGEST_REASON = 600
 
 State = Literal["done", "failed", "interrupted"]
 
@@ -34,7 +34,7 @@ class FoldsFailedError(SpinelineError):
     def __init__(self, outcomes: Sequence[FoldOutcome]) -> None:
         failed = [outcome for outcome in outcomes if outcome.state == "failed"]
         self.log_tail = "\n".join(f"--- log of fold {outcome.fold}\n{outcome.log_tail}" for outcome in failed)
-        reasons = "; ".join(f"fold {outcome.fold}: {outcome.reason}" for outcome in failed)
+        reasons = "; ".join(f"fold {row.fold}: {row.reason.removeprefix(f'fold {row.fold}: ')}" for row in failed)
         super().__init__(f"{len(failed)} of {len(outcomes)} folds failed: {reasons}")
 
 

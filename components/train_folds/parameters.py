@@ -8,34 +8,18 @@ from typing import Any
 
 from components.train_folds.candidate import Candidate
 from model_registry.champion import dataset_of
-from spine.errors import InvalidValueError
-from spine.nnunet.workspace import PLANS_NAME
 from spine.recipe import Recipe
 from spine.settings import settings
-from spine.storage import read_json, strict_json
+from spine.storage import strict_json
 
 _SHOWN_OF_PLANS = ("patch_size", "batch_size", "spacing", "batch_dice", "data_identifier")
 _LIBRARIES = ("spineline", "torch", "nnunetv2", "batchgeneratorsv2", "numpy")
 
 
-def configuration_of(candidate: Candidate) -> dict[str, Any]:
-    """Return the plan's configuration, with what it inherits from others."""
-    path = candidate.workspace.dataset / f"{PLANS_NAME}.json"
-    configurations = read_json(path, expected="nnU-Net plans")["configurations"]
-    name = candidate.plan.configuration
-    if name not in configurations:
-        raise InvalidValueError(f"configuration in {path}", name, expected=" or ".join(sorted(configurations)))
-    found: dict[str, Any] = {}
-    while name:
-        found = {**configurations[name], **found}
-        name = configurations[name].get("inherits_from")
-    return found
-
-
 def parameters_of(candidate: Candidate, recipe: Recipe) -> dict[str, str]:
     """Return recipe, plans, data, code and libraries by the names under which MLflow compares them."""
     dataset = dataset_of(candidate.root, candidate.plan)
-    configuration = configuration_of(candidate)
+    configuration = candidate.configuration
     sections = {"plan": recipe.plan, "training": recipe.training, "prediction": recipe.prediction}
     chosen = {
         f"{section}.{name}": value

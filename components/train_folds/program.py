@@ -13,7 +13,7 @@ from components.train_folds.candidate import LOG_FILE, STEP, Candidate
 from components.train_folds.devices import find_devices
 from components.train_folds.group import run_group
 from components.train_folds.outcome import FoldOutcome, FoldsFailedError
-from components.train_folds.parameters import configuration_of, parameters_of
+from components.train_folds.parameters import parameters_of
 from components.train_folds.stopping import TrainingInterruptedError, stop_on_signals
 from components.train_folds.telemetry import METRICS_FILE, MetricsPortError, serve_group
 from components.train_folds.worker import FoldJob
@@ -55,7 +55,7 @@ def train_folds(
     if missing:
         _LOG.info("folds %s train on %s", missing, ", ".join(str(device) for device in devices))
         jobs = [_job(candidate, fold, start_from) for fold in missing]
-        batch_size = int(configuration_of(candidate)["batch_size"])
+        batch_size = int(candidate.configuration["batch_size"])
         with stop_on_signals() as stop, _followed(candidate, recipe, missing) as journal:
             outcomes = run_group(jobs, devices=devices, batch_size=batch_size, stop=stop, on_event=_tell)
             for outcome in outcomes:

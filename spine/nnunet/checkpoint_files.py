@@ -10,7 +10,7 @@ from spine.storage import digest_file
 
 FINAL = "checkpoint_final.pth"
 KEPT = 2
-SEAL_SUFFIX = ".sha256"
+SEAL_SUFFIX, REJECTED_SUFFIX = ".sha256", ".rejected"
 _PERIODIC = re.compile(r"checkpoint_epoch_(\d{5})_iteration_(\d{6})\.pth")
 _FINAL_POSITION = (1 << 31, 0)
 
@@ -43,7 +43,7 @@ def seal_of(path: Path) -> Path:
 
 def sealed_digest(path: Path) -> str:
     """Return the digest that was written beside a checkpoint."""
-    return seal_of(path).read_text(encoding="utf-8").strip()
+    return seal_of(path).read_text(encoding="utf-8", errors="replace").strip()
 
 
 def drop_outdated(folder: Path) -> None:
@@ -74,10 +74,17 @@ def verify(path: Path) -> str:
 
 
 def newest_verified(folder: Path, *, on_rejected: Callable[[str], None]) -> tuple[Path, str] | None:
-    """Return a fold's newest checkpoint that verifies, with its digest; each that doesn't is told in words."""
+    """Return a fold's newest checkpoint that verifies, with its digest; each that doesn't is told and set aside."""
     for path in held(folder):
         try:
             return path, verify(path)
         except DigestMismatchError as error:
             on_rejected(str(error))
+            reject(path)
     return None
+
+
+def reject(path: Path) -> None:
+    """Set a checkpoint aside under a name that is no checkpoint's: it must not pass for newer than those to come."""
+    path.replace(path.with_name(path.name + REJECTED_SUFFIX))
+    seal_of(path).unlink(missing_ok=True)

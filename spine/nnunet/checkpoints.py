@@ -1,13 +1,17 @@
 """Checkpoints that are whole or absent, verified by digest before a byte of them is interpreted."""
 
+import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from spine.errors import DigestMismatchError, SpinelineError
+from spine.errors import DigestMismatchError, OutOfSpaceError, SpinelineError
 from spine.nnunet.checkpoint_files import seal_of
 from spine.storage import atomic_file, digest_file, flush, write_text
+
+_FULL_BYTES = 1 << 20
 
 
 class ForeignCheckpointError(SpinelineError):
@@ -17,13 +21,26 @@ class ForeignCheckpointError(SpinelineError):
         super().__init__(f"{path}: belongs to {what} {found}; expected a checkpoint of {what} {expected}")
 
 
+class UnreadableCheckpointError(SpinelineError):
+    """A file is what its digest says, but no checkpoint of tensors and plain data."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path}: holds other than tensors and plain data; expected a checkpoint of ours")
+
+
 def save(checkpoint: dict[str, Any], path: Path) -> str:
     """Write a checkpoint atomically, its digest before it takes its name; return the digest.
 
     A crash leaves a digest without its checkpoint at the worst, never a checkpoint without its digest.
     """
     with atomic_file(path) as partial:
-        torch.save(checkpoint, partial)
+        try:
+            torch.save(checkpoint, partial)
+        except RuntimeError as error:
+            # All that torch says of a disk that fills up.
+            if shutil.disk_usage(path.parent).free < _FULL_BYTES:
+                raise OutOfSpaceError(path) from error
+            raise
         digest = digest_file(partial)
         write_text(seal_of(path), digest + "\n")
     flush(path.parent)
@@ -33,9 +50,12 @@ def save(checkpoint: dict[str, Any], path: Path) -> str:
 def load(path: Path, *, digest: str, device: torch.device | None = None) -> dict[str, Any]:
     """Load a checkpoint as data only, after its content was found to have ``digest``.
 
-    Raises DigestMismatchError before anything is unpickled.
+    Raises DigestMismatchError before anything is unpickled, UnreadableCheckpointError where what is there is no data.
     """
     found = digest_file(path)
     if found != digest:
         raise DigestMismatchError(path, found=found, expected=digest)
-    return dict(torch.load(path, map_location=device or torch.device("cpu"), weights_only=True))
+    try:
+        return dict(torch.load(path, map_location=device or torch.device("cpu"), weights_only=True))
+    except (pickle.UnpicklingError, RuntimeError, TypeError, ValueError, EOFError) as error:
+        raise UnreadableCheckpointError(path) from error

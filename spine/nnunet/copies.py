@@ -16,6 +16,9 @@ from spine.storage import atomic_file, digest_file, link, write_text
 _LOG = logging.getLogger(__name__)
 _CLOSE_S, _RETRY_S = 600.0, 10.0
 _BROKEN = (SpinelineError, OSError)
+_REFUSED = frozenset(
+    ("NoSuchBucket", "InvalidBucketName", "AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch")
+)
 
 
 class CopyFailedError(SpinelineError):
@@ -23,6 +26,10 @@ class CopyFailedError(SpinelineError):
 
     def __init__(self, place: str, *, reason: str) -> None:
         super().__init__(f"{place}: {' '.join(reason.split())}; expected a store that can be read and written")
+
+
+class StoreRefusedError(CopyFailedError):
+    """The object store answered that there is nothing to be had: no bucket, no right to it, no valid key."""
 
 
 class CheckpointStore:
@@ -39,9 +46,9 @@ class CheckpointStore:
             raise InvalidValueError("checkpoint store", url, expected="s3://bucket or s3://bucket/prefix")
         self._prefix = "/".join(part.strip("/") for part in (base, prefix) if part.strip("/"))
         config = Config(
-            connect_timeout=10,
-            read_timeout=60,
-            retries={"mode": "standard", "max_attempts": 3},
+            connect_timeout=5,
+            read_timeout=20,
+            retries={"mode": "standard", "max_attempts": 2},
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
@@ -81,6 +88,11 @@ class CheckpointStore:
                 write_text(checkpoint_files.seal_of(folder / name), found + "\n")
         return folder / name
 
+    def discard(self, name: str) -> None:
+        """Let a checkpoint that is not what it should be count no more: its digest is removed."""
+        with self._told(name):
+            self._client.delete_object(Bucket=self._bucket, Key=self._key(name + SEAL_SUFFIX))
+
     def drop_outdated(self) -> None:
         """Remove all but the newest checkpoints, and all of them but the final one where that is there."""
         names = self.names()
@@ -98,16 +110,23 @@ class CheckpointStore:
     @contextlib.contextmanager
     def _told(self, name: str) -> Iterator[None]:
         from boto3.exceptions import Boto3Error
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ParamValidationError
 
         try:
             yield
+        except (NoCredentialsError, ParamValidationError) as error:
+            raise StoreRefusedError(self._place(name), reason=str(error)) from error
         except (BotoCoreError, ClientError, Boto3Error) as error:
-            raise CopyFailedError(self._place(name), reason=str(error)) from error
+            code = str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
+            kind = StoreRefusedError if code in _REFUSED else CopyFailedError
+            raise kind(self._place(name), reason=str(error)) from error
 
 
 class BackgroundCopies:
     """Sends each new checkpoint on while training goes on; where the line is slow, only the newest counts."""
+
+    is_behind = False
+    """Whether the last checkpoint that was tried did not get there."""
 
     def __init__(self, store: CheckpointStore, *, on_copied: Callable[[str], None] = lambda _: None) -> None:
         self._store, self._on_copied = store, on_copied
@@ -129,12 +148,12 @@ class BackgroundCopies:
             self._changed.notify()
 
     def close(self, *, timeout_s: float = _CLOSE_S) -> bool:
-        """Wait until the last checkpoint was sent; False where it was not within ``timeout_s``."""
+        """Wait until the last checkpoint was tried; return whether it got there within ``timeout_s``."""
         with self._changed:
             self._is_closing = True
             self._changed.notify()
         self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        return not (self._thread.is_alive() or self.is_behind)
 
     def _work(self) -> None:
         while kept := self._next():
@@ -149,7 +168,9 @@ class BackgroundCopies:
             self._store.drop_outdated()
         except _BROKEN as error:
             _LOG.warning("checkpoint not copied: %s", error)
+            self.is_behind = True
             return False
+        self.is_behind = False
         self._on_copied(name)
         return True
 
@@ -171,11 +192,14 @@ def fetch_newer(
 ) -> tuple[Path, str] | None:
     """Fetch the newest checkpoint of a store that is newer than ``than``, a local one that verifies.
 
-    Returns its path and digest, or None where there is none. What can't be had is told and passed over.
+    Returns its path and digest, or None where there is none. What can't be had is told and passed over, what is not
+    what it should be counts no more. Raises StoreRefusedError.
     """
     reached = checkpoint_files.position_of(than.name) if than else None
     try:
         names = store.names()
+    except StoreRefusedError:
+        raise
     except _BROKEN as error:
         on_rejected(f"copies of checkpoints are not looked at: {error}")
         return None
@@ -186,6 +210,9 @@ def fetch_newer(
         try:
             path = store.fetch(name, folder)
             return path, checkpoint_files.sealed_digest(path)
+        except DigestMismatchError as error:
+            on_rejected(str(error))
+            store.discard(name)
         except _BROKEN as error:
             on_rejected(str(error))
     return None

@@ -61,7 +61,7 @@ def _link_raw(dataset: Path, workspace: Workspace) -> None:
     if not raw.exists():
         raw.parent.mkdir(parents=True, exist_ok=True)
         raw.unlink(missing_ok=True)
-        raw.symlink_to(dataset)
+        raw.symlink_to(dataset.absolute())
 
 
 def _plan(workspace: Workspace, recipe: PlanRecipe) -> str:

@@ -20,7 +20,7 @@ from spine.nnunet.decoded import Scratch
 from spine.nnunet.fingerprint import FINGERPRINT_FILE
 from spine.nnunet.parallel import crew_for, each_case
 from spine.nnunet.preprocessing import Preprocessor
-from spine.nnunet.workspace import PLANS_NAME, Workspace
+from spine.nnunet.workspace import PLANS_NAME, Workspace, preprocessed_files
 from spine.storage import flush, out_of_space_named
 
 _PARTIAL = ".partial-"
@@ -147,7 +147,7 @@ def _preprocess(
                 str(dataset / "dataset.json"),
             )
             # The properties file is moved last: where it stands, the case is whole.
-            for file in (f"{case}.b2nd", f"{case}_seg.b2nd", f"{case}.pkl"):
+            for file in preprocessed_files(case):
                 flush(partial_folder / file)
                 (partial_folder / file).replace(folder / file)
     scratch.remove(paths.image)
@@ -176,4 +176,4 @@ def _folder(workspace: Workspace, plans: Any, configuration: str) -> Path:
 
 
 def _is_whole(folder: Path, case: str) -> bool:
-    return (folder / f"{case}.pkl").is_file()
+    return all((folder / name).is_file() for name in preprocessed_files(case))

@@ -11,12 +11,12 @@ import torch
 from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from spine.nnunet import checkpoint_files, checkpoints
-from spine.nnunet.preprocessing import Preprocessor
 from spine.recipe import PredictionRecipe
 from spine.volume.nifti import Volume, to_canonical, to_grid_of
 
@@ -40,7 +40,7 @@ class Segmenter:
         self._dataset_json = dataset_json
         self._configuration = self._plans.get_configuration(configuration)
         self._labels = self._plans.get_label_manager(dataset_json)
-        self._preprocessor = Preprocessor()
+        self._preprocessor = DefaultPreprocessor(verbose=False)
         self._threads = threads
         torch.set_num_threads(threads)
         with contextlib.redirect_stdout(io.StringIO()):  # it remarks on every CPU that it is none of its GPUs

@@ -16,12 +16,13 @@ from torch._dynamo import OptimizedModule
 
 from spine.nnunet import checkpoint_files, checkpoints
 from spine.nnunet.augmentation import faster, reproducible
+from spine.nnunet.axes import mirrored_axes
 from spine.nnunet.batches import SeededBatches, random_state, restore_random_state, seed_all
 from spine.nnunet.checkpoint_files import Position
 from spine.nnunet.continuation import plain, state_of
 from spine.nnunet.epochs import EpochReport, TrainingDivergedError, by_label, check_learning
-from spine.nnunet.planning import array_order
-from spine.recipe import AXES, Axis, TrainingRecipe
+from spine.nnunet.sanity import require_readable
+from spine.recipe import TrainingRecipe
 from spine.storage import digest_value
 
 _TRAINING, _VALIDATION, _NETWORK = range(3)
@@ -124,6 +125,13 @@ class SpineTrainer(nnUNetTrainer):  # type: ignore[misc]
     def get_training_transforms(*args: Any, **kwargs: Any) -> Any:
         """Return nnU-Net's augmentation, the same to the bit, several times faster, and the same in every run."""
         return reproducible(faster(nnUNetTrainer.get_training_transforms(*args, **kwargs)))
+
+    def get_tr_and_val_datasets(self) -> tuple[Any, Any]:
+        """Return both data sets of the fold; raises UnreadableCaseError where a case of them is damaged."""
+        datasets: tuple[Any, Any] = super().get_tr_and_val_datasets()
+        for dataset in datasets:
+            require_readable(Path(dataset.source_folder), dataset.identifiers)
+        return datasets
 
     def plot_network_architecture(self) -> None:
         """Draw nothing: the library that drew it no longer works."""
@@ -262,20 +270,6 @@ class SpineTrainer(nnUNetTrainer):  # type: ignore[misc]
         network: Any = self.network.module if self.is_ddp else self.network
         bare: torch.nn.Module = network._orig_mod if isinstance(network, OptimizedModule) else network
         return bare
-
-
-def mirrored_axes(axes: tuple[Axis, ...], *, dimensions: int) -> tuple[int, ...]:
-    """Return the array axes on which nnU-Net sees anatomical axes of canonical data.
-
-    A 2-D network sees axial slices, which have no superior-inferior axis.
-    """
-    absent = 3 - dimensions
-    return tuple(sorted(array_axis(axis) - absent for axis in axes if array_axis(axis) >= absent))
-
-
-def array_axis(axis: str) -> int:
-    """Return the array axis (0, 1, 2) on which nnU-Net sees an anatomical axis of canonical data."""
-    return array_order((0, 1, 2)).index(AXES.index(axis))
 
 
 def build_trainer(

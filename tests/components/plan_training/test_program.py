@@ -1,6 +1,8 @@
 """The step's record: found again for the same data and recipe, refused where what it describes is another's."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -60,3 +62,20 @@ def test_a_record_of_another_data_set_or_recipe_is_refused(planned_root, record_
     Plan.read(record_file).model_copy(update={field: "another"}).write(record_file)
     with pytest.raises(InvalidValueError, match=rf"{field} of the plan in .*{RECORD_FILE} is 'another'"):
         again(planned_root)
+
+
+def test_a_preprocessed_case_that_is_gone_is_made_again(planned_root):
+    folder = Workspace.below(planned_root.root / planned_root.plan.folder).dataset / f"{PLANS_NAME}_3d_fullres"
+    gone = sorted(folder.glob("*_seg.b2nd"))[0]
+    gone.unlink()
+    case = gone.name.removesuffix("_seg.b2nd")
+    others = {path: path.stat().st_mtime_ns for path in folder.iterdir() if not path.name.startswith(case)}
+    assert again(planned_root) == planned_root.plan
+    assert gone.is_file()
+    assert {path: path.stat().st_mtime_ns for path in others} == others
+
+
+def test_a_root_may_be_named_from_the_current_folder(planned_root, tmp_path, monkeypatch):
+    shutil.copytree(planned_root.root / "datasets", tmp_path / "here" / "datasets")
+    monkeypatch.chdir(tmp_path)
+    assert again(planned_root, root=Path("here")).plans_digest == planned_root.plan.plans_digest

@@ -36,12 +36,13 @@ def test_anything_else_is_refused_with_the_value_and_what_is_there(asked):
     with pytest.raises(InvalidValueError) as refused:
         parse_devices(asked, gpus=4)
     assert (
-        str(refused.value) == f"devices is {asked!r}; expected GPU numbers of 0-3, each once, or a list such as cpu,cpu"
+        str(refused.value)
+        == f"SPINELINE_DEVICES is {asked!r}; expected GPU numbers of 0-3, each once, or a list such as cpu,cpu"
     )
 
 
 def test_a_gpu_is_refused_where_none_is_there():
-    with pytest.raises(InvalidValueError, match="devices is '0'; expected no GPU, for none is there"):
+    with pytest.raises(InvalidValueError, match="SPINELINE_DEVICES is '0'; expected no GPU, for none is there"):
         parse_devices("0", gpus=0)
 
 

@@ -20,6 +20,7 @@ from spine.phantom import make_scan
 from spine.recipe import PredictionRecipe, load_recipe
 from spine.records import RECORD_FILE, Plan, parse_checkpoints
 from spine.settings import child_environment, settings
+from spine.storage import digest_file
 from spine.volume.nifti import read_labels, write_volume
 
 
@@ -88,6 +89,10 @@ def own_root(planned_root, tmp_path):
     return tmp_path / "root"
 
 
+def _dataset(root, planned_root):
+    return Workspace.below(root / planned_root.plan.folder).dataset
+
+
 def refused(root, planned_root, **changes):
     given = {"plan": planned_root.plan, "recipe": planned_root.training(), "folds": [0], **changes}
     return train_folds(root=root, **given)
@@ -119,9 +124,27 @@ def test_a_cascade_is_refused_before_anything_is_trained(own_root, planned_root)
         refused(own_root, planned_root, plan=cascade)
 
 
+def test_folds_that_are_not_the_data_sets_are_refused_for_they_may_train_on_what_judges_them(own_root, planned_root):
+    path = Workspace.below(own_root / planned_root.plan.folder).dataset / "splits_final.json"
+    splits = json.loads(path.read_text())
+    splits[0]["train"] += splits[0]["val"]
+    path.write_text(json.dumps(splits))
+    with pytest.raises(InvalidValueError, match=r"content of .*splits_final.json is 'another'; expected that of "):
+        refused(own_root, planned_root)
+
+
+def test_a_preprocessed_case_that_is_gone_is_named(own_root, planned_root):
+    folder = next((own_root / planned_root.plan.folder / "preprocessed").glob("*/nnUNetPlans_3d_fullres"))
+    gone = sorted(folder.glob("*_seg.b2nd"))[0]
+    gone.unlink()
+    with pytest.raises(MissingPathError, match=f"{gone}: not found; expected a preprocessed case"):
+        refused(own_root, planned_root, folds=[0, 1, 2, 3, 4])
+
+
 def test_a_fold_without_cases_is_refused(own_root, planned_root):
-    splits = Workspace.below(own_root / planned_root.plan.folder).dataset / "splits_final.json"
-    splits.write_text(json.dumps(json.loads(splits.read_text())[:2]))
+    for folder in (own_root / planned_root.dataset.folder, _dataset(own_root, planned_root)):
+        splits = folder / "splits_final.json"
+        splits.write_text(json.dumps(json.loads(splits.read_text())[:2]))
     with pytest.raises(InvalidValueError, match=r"expected folds with cases to validate on, not \[3\]"):
         refused(own_root, planned_root, folds=[0, 3])
 
@@ -131,7 +154,7 @@ def test_devices_that_are_not_there_are_refused(own_root, planned_root, monkeypa
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     settings.cache_clear()
     try:
-        with pytest.raises(InvalidValueError, match="devices is '0,8'; expected no GPU, for none is there"):
+        with pytest.raises(InvalidValueError, match="SPINELINE_DEVICES is '0,8'; expected no GPU, for none is there"):
             refused(own_root, planned_root)
     finally:
         settings.cache_clear()
@@ -178,6 +201,37 @@ def trained_by_two(planned_root, tmp_path_factory):
     assert code == 0, told
     (record,) = parse_checkpoints(output.splitlines()[-1])
     return root, record
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", ["weights gone", "weights cut off", "record cut off"])
+def test_a_fold_that_was_done_and_is_damaged_is_made_whole_again(trained_by_two, planned_root, tmp_path, damage):
+    root, record = trained_by_two
+    root = Path(shutil.copytree(root, tmp_path / "root", symlinks=True))
+    final, file = root / record.folder / FINAL, root / record.folder / RECORD_FILE
+    content = final.read_bytes()
+    if damage == "weights gone":
+        final.unlink()
+    elif damage == "weights cut off":
+        final.write_bytes(content[:1000])
+    else:
+        file.write_bytes(file.read_bytes()[:50])
+    code, output, told = run(root, planned_root, planned_root.training(seed=51), [0], SPINELINE_DEVICES="cpu")
+    assert code == 0, told
+    assert "fold 0 is not done" in told
+    (again,) = parse_checkpoints(output.splitlines()[-1])
+    assert digest_file(root / again.folder / FINAL) == again.weights_sha256
+    if damage == "record cut off":
+        assert again.weights_sha256 == record.weights_sha256
+
+
+@pytest.mark.slow
+def test_a_case_that_was_cut_off_is_named_before_training(own_root, planned_root):
+    cut = sorted(_dataset(own_root, planned_root).glob("*/*_seg.b2nd"))[0]
+    cut.write_bytes(cut.read_bytes()[:100])
+    code, _, told = run(own_root, planned_root, planned_root.training(seed=52), [0], SPINELINE_DEVICES="cpu")
+    assert code == 2
+    assert f"fold 0: {cut}: can't be opened; expected a preprocessed case" in told.splitlines()[-1]
 
 
 @pytest.mark.slow

@@ -53,7 +53,9 @@ def test_beside_a_final_checkpoint_none_is_kept(tmp_path):
     assert names(tmp_path) == [FINAL]
 
 
-@pytest.mark.parametrize("damage", ["truncated", "changed", "empty", "without digest", "digest of another"])
+@pytest.mark.parametrize(
+    "damage", ["truncated", "changed", "empty", "without digest", "digest of another", "digest that is no text"]
+)
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_path, damage):
     before, newest = write(tmp_path, (1, 0), (2, 0))
     content, seal = newest.read_bytes(), checkpoint_files.seal_of(newest)
@@ -65,11 +67,14 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_says_so(tm
         newest.write_bytes(b"")
     elif damage == "without digest":
         seal.unlink()
-    else:
+    elif damage == "digest of another":
         seal.write_text(checkpoint_files.sealed_digest(before))
+    else:
+        seal.write_bytes(b"\xff\xfe\x80")
     told = []
     found = checkpoint_files.newest_verified(tmp_path, on_rejected=told.append)
     assert found == (before, checkpoint_files.sealed_digest(before))
+    assert names(tmp_path) == [before.name], "what was rejected is out of the way of those to come"
     assert len(told) == 1
     assert told[0].startswith(f"{newest}: digest is sha256:")
 
@@ -80,6 +85,15 @@ def test_where_none_verifies_each_is_told(tmp_path):
     told = []
     assert checkpoint_files.newest_verified(tmp_path, on_rejected=told.append) is None
     assert len(told) == 2
+
+
+def test_a_checkpoint_behind_a_rejected_one_is_kept(tmp_path):
+    (newest,) = write(tmp_path, (9, 0))
+    newest.write_bytes(b"nothing")
+    assert checkpoint_files.newest_verified(tmp_path, on_rejected=lambda _: None) is None
+    written = write(tmp_path, (1, 0), (2, 0))
+    checkpoint_files.drop_outdated(tmp_path)
+    assert checkpoint_files.held(tmp_path) == written[::-1]
 
 
 def test_a_checkpoint_with_another_digest_is_never_unpickled(tmp_path, monkeypatch):
@@ -96,18 +110,22 @@ def test_code_in_a_checkpoint_is_never_run(tmp_path):
 
     path = tmp_path / FINAL
     digest = checkpoints.save({"network_weights": Harm()}, path)
-    with pytest.raises(Exception, match="weights_only|Unsupported"):
+    with pytest.raises(checkpoints.UnreadableCheckpointError, match="holds other than tensors and plain data"):
         checkpoints.load(path, digest=digest)
     assert not (tmp_path / "harmed").exists()
 
 
-def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "told", [OSError(28, "No space left on device"), RuntimeError("PytorchStreamWriter failed writing file")]
+)
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch, told):
     (before,) = write(tmp_path, (1, 0))
 
     def full(*_):
-        raise OSError(28, "No space left on device")
+        raise told
 
     monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr(checkpoints.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 0})())
     with pytest.raises(Exception, match="no space left on this disk"):
         checkpoints.save({}, tmp_path / Position(2).file_name)
     assert {path.name for path in tmp_path.iterdir()} == {before.name, before.name + ".sha256"}

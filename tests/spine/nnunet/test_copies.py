@@ -8,7 +8,14 @@ import pytest
 from spine.errors import InvalidValueError
 from spine.nnunet import checkpoint_files, checkpoints, copies
 from spine.nnunet.checkpoint_files import FINAL, Position
-from spine.nnunet.copies import BackgroundCopies, CheckpointStore, CopyFailedError, clear_unsent, fetch_newer
+from spine.nnunet.copies import (
+    BackgroundCopies,
+    CheckpointStore,
+    CopyFailedError,
+    StoreRefusedError,
+    clear_unsent,
+    fetch_newer,
+)
 
 
 @pytest.fixture
@@ -98,6 +105,7 @@ def test_a_copy_that_was_changed_falls_back_to_the_one_before_it(store, write, c
     assert found.name == older.name
     assert [f"s3://{bucket}/trainings/candidate/fold_0/{newer.name}: digest is" in line for line in told] == [True]
     assert not (tmp_path / "there" / newer.name).exists()
+    assert store.names() == [older.name], "what is damaged there is out of the way of those to come"
 
 
 def test_a_copy_whose_digest_never_arrived_does_not_count(store, write, client, bucket):
@@ -157,12 +165,29 @@ def test_a_store_that_is_away_is_tried_again_and_stops_nothing(store, write, mon
     assert failures == [path.name] * 3
 
 
-def test_a_store_that_cannot_be_reached_leaves_training_what_lies_here(s3_server, credentials, tmp_path):
-    nowhere = CheckpointStore("s3://no-such-bucket", endpoint=s3_server, prefix="fold_0")
+def test_a_store_that_cannot_be_reached_leaves_training_what_lies_here(credentials, tmp_path):
+    nowhere = CheckpointStore("s3://bucket", endpoint="http://127.0.0.1:9", prefix="fold_0")
     told = []
     assert fetch_newer(nowhere, tmp_path, than=None, on_rejected=told.append) is None
     assert len(told) == 1
-    assert told[0].startswith("copies of checkpoints are not looked at: s3://no-such-bucket/fold_0/")
+    assert told[0].startswith("copies of checkpoints are not looked at: s3://bucket/fold_0/")
+
+
+@pytest.mark.parametrize("bucket", ["no-such-bucket", "bk"])
+def test_a_store_that_will_never_take_anything_is_refused_before_training(bucket, s3_server, credentials, tmp_path):
+    refusing = CheckpointStore(f"s3://{bucket}", endpoint=s3_server, prefix="fold_0")
+    with pytest.raises(StoreRefusedError, match=f"s3://{bucket}/fold_0/: .*; expected a store"):
+        fetch_newer(refusing, tmp_path, than=None, on_rejected=pytest.fail)
+
+
+def test_that_the_last_checkpoint_did_not_get_there_is_told(store, write, monkeypatch):
+    def away(_, *, name):
+        raise CopyFailedError(name, reason="connection refused")
+
+    monkeypatch.setattr(store, "put", away)
+    background = BackgroundCopies(store)
+    background.send(*write(None))
+    assert background.close(timeout_s=30) is False
 
 
 @pytest.mark.parametrize("url", ["", "folder", "gs://bucket", "s3://", "/mnt/checkpoints"])

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from spine.nnunet import checkpoint_files, checkpoints
+from spine.nnunet.axes import array_axis, mirrored_axes
 from spine.nnunet.epochs import TrainingDivergedError
 from spine.nnunet.segmentation import Segmenter
-from spine.nnunet.trainer import array_axis, mirrored_axes
 from spine.phantom import make_scan
 from spine.recipe import PredictionRecipe
 from spine.volume.nifti import Volume, write_volume
