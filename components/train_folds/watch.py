@@ -76,6 +76,7 @@ class FoldWatch:
     def ended(self, status: Status) -> None:
         """Tell how the training ended."""
         if status == "FINISHED":
+            self._telemetry.begins_at(self._trainer.num_epochs)
             self._telemetry.finished()
         self._journal.status(status)
         self._utilisation.close()

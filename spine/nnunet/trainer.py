@@ -152,6 +152,8 @@ class SpineTrainer(nnUNetTrainer):  # type: ignore[misc]
     def run_training(self) -> None:
         """Train from the current position to the last epoch; raise TrainingStoppedError where asked to stop."""
         self.on_train_start()
+        if self.current_epoch == self.num_epochs:
+            return  # resumed from the final checkpoint, which stands
         self.hooks.on_start()
         training, validation = self._streams()
         if self.random:
