@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from kfp import dsl
 
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the mount point itself, not a file in it
-_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the mount point itself, not a file in it
+Retries = Annotated[int, Field(ge=0, le=100)]
 Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|[KMGT]i?)?$")]
 
 
@@ -24,6 +24,8 @@ class StepResources(Value):
     """Size of /dev/shm; data loaders that share tensors between processes need it."""
     gpus: Annotated[int, Field(ge=0, le=16)] = 0
     gpu_type: str = "nvidia.com/gpu"
+    retries: Retries | None = None
+    """In place of the profile's own: training is taken from its node more often than a short step."""
 
 
 class Kubernetes(Value):
@@ -32,7 +34,7 @@ class Kubernetes(Value):
     volume_claim: str
     tracking_secret: str | None = None
     store_secret: str | None = None
-    retries: Annotated[int, Field(ge=0, le=10)] = 2
+    retries: Retries = 2
     timeout_hours: Annotated[int, Field(ge=1)] = 240
     steps: dict[str, StepResources] = Field(default_factory=dict)
 
@@ -72,8 +74,9 @@ def apply_resources(task: "dsl.PipelineTask", profile: Profile, *, step: str) ->
     task.set_cpu_request(asked.cpu).set_memory_request(asked.memory).set_memory_limit(asked.memory)
     if asked.gpus:
         task.set_accelerator_type(asked.gpu_type).set_accelerator_limit(asked.gpus)
-    if cluster.retries:
-        task.set_retry(num_retries=cluster.retries, backoff_duration="60s", backoff_factor=2)
+    retries = cluster.retries if asked.retries is None else asked.retries
+    if retries:
+        task.set_retry(num_retries=retries, backoff_duration="60s", backoff_factor=2)
     k8s.set_timeout(task, seconds=cluster.timeout_hours * 3600)
     k8s.mount_pvc(task, pvc_name=cluster.volume_claim, mount_path=profile.root or "/spineline")
     if asked.shared_memory:

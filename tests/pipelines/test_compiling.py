@@ -60,6 +60,14 @@ def test_training_asks_for_its_gpu_memory_and_volume(compiled):
         assert expected in platform
 
 
+def test_training_is_retried_more_often_than_a_short_step(compiled):
+    tasks = compiled["train-candidate"][0]["root"]["dag"]["tasks"]
+    inner = compiled["train-candidate"][0]["components"]
+    found = json.dumps(inner)
+    assert '"maxRetryCount": 50' in found
+    assert tasks["evaluate-folds"]["retryPolicy"]["maxRetryCount"] == 2
+
+
 def test_no_component_installs_kfp_when_it_starts(compiled):
     for documents in compiled.values():
         assert "pip install" not in json.dumps(documents)
