@@ -128,7 +128,7 @@ def interrupted(workstation):
             stderr=subprocess.STDOUT,
         )
         deadline = time.monotonic() + 300
-        while "fold 0, epoch 1/3" not in log.read_text() and run.poll() is None and time.monotonic() < deadline:
+        while "fold 0, epoch 0/3" not in log.read_text() and run.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
         run.send_signal(signal.SIGTERM)
         return run.wait(timeout=90), log.read_text()
