@@ -1,6 +1,5 @@
 """The process that kfp's local runner lives in: one pipeline run, in a process group that ends as a whole."""
 
-import ctypes
 import json
 import os
 import signal
@@ -8,7 +7,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-_PR_SET_PDEATHSIG = 1
+from spine.workers import signal_after_parent
 
 
 def main(argv: list[str]) -> int:
@@ -46,8 +45,7 @@ def _end_with_parent() -> None:
 
     signal.signal(signal.SIGTERM, end_group)
     signal.signal(signal.SIGINT, end_group)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    signal_after_parent(signal.SIGTERM)
 
 
 if __name__ == "__main__":

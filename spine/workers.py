@@ -1,12 +1,15 @@
 """Worker processes: how they end with the process that started them, and how much memory there is for them."""
 
+import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from multiprocessing.connection import wait
 from pathlib import Path
 
+_PR_SET_PDEATHSIG = 1
 _MEMINFO, _CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 
 
@@ -19,6 +22,12 @@ def end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_after, args=(parent.sentinel,), daemon=True).start()
+
+
+def signal_after_parent(number: int) -> None:
+    """Ask the kernel to send this process a signal when the thread that started it has ended; Linux alone can."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
 
 
 def free_memory() -> int:

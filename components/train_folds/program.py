@@ -51,7 +51,8 @@ def train_folds(
     candidate = Candidate(root=root, plan=plan, recipe=recipe.training, start_from=_begun_from(root, plan, start_from))
     candidate.check(tuple(folds))
     devices = find_devices(settings().devices)
-    missing = [fold for fold in folds if candidate.record(fold) is None]
+    records = {fold: candidate.record(fold) for fold in folds}
+    missing = [fold for fold, record in records.items() if record is None]
     if missing:
         _LOG.info("folds %s train on %s", missing, ", ".join(str(device) for device in devices))
         jobs = [_job(candidate, fold, start_from) for fold in missing]
@@ -63,7 +64,8 @@ def train_folds(
                     Journal(candidate.fold_folder(outcome.fold) / JOURNAL_FILE).status("FAILED")
             journal.status(_status(outcomes))
         _raise_unless_done(outcomes)
-    return [record for fold in folds if (record := candidate.record(fold))]
+        records |= {fold: candidate.record(fold) for fold in missing}
+    return [record for record in records.values() if record]
 
 
 def _begun_from(root: Path, plan: Plan, version: int) -> Bundle | None:

@@ -1,12 +1,10 @@
 """The processes that train one fold on its share of the devices, and the thread by which they hang on their parent."""
 
 import contextlib
-import ctypes
 import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +13,8 @@ from pathlib import Path
 from components.train_folds.devices import Share, visible_to
 from spine.logs import INTERRUPTED
 from spine.settings import child_environment
+from spine.workers import signal_after_parent
 
-_PR_SET_PDEATHSIG = 1
 _PARENT = "SPINELINE_PARENT_PROCESS"
 _PEER_GRACE_S = 10.0
 _SAVING_GRACE_S = 120.0
@@ -100,8 +98,7 @@ def end_with_parent() -> None:
     parent = os.environ.pop(_PARENT, None)
     if parent is None:
         return
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    signal_after_parent(signal.SIGTERM)
     if os.getppid() != int(parent):
         os.kill(os.getpid(), signal.SIGTERM)
 

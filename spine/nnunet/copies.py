@@ -14,7 +14,7 @@ from spine.nnunet.checkpoint_files import FINAL, KEPT, SEAL_SUFFIX
 from spine.storage import atomic_file, digest_file, link, write_text
 
 _LOG = logging.getLogger(__name__)
-_CLOSE_S, _RETRY_S = 600.0, 10.0
+_RETRY_S = 10.0
 _BROKEN = (SpinelineError, OSError)
 _REFUSED = frozenset(
     ("NoSuchBucket", "InvalidBucketName", "AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch")
@@ -128,8 +128,8 @@ class BackgroundCopies:
     is_behind = False
     """Whether the last checkpoint that was tried did not get there."""
 
-    def __init__(self, store: CheckpointStore, *, on_copied: Callable[[str], None] = lambda _: None) -> None:
-        self._store, self._on_copied = store, on_copied
+    def __init__(self, store: CheckpointStore) -> None:
+        self._store = store
         self._waiting: Path | None = None
         self._changed = threading.Condition()
         self._is_closing = False
@@ -147,7 +147,7 @@ class BackgroundCopies:
             self._waiting = kept
             self._changed.notify()
 
-    def close(self, *, timeout_s: float = _CLOSE_S) -> bool:
+    def close(self, *, timeout_s: float) -> bool:
         """Wait until the last checkpoint was tried; return whether it got there within ``timeout_s``."""
         with self._changed:
             self._is_closing = True
@@ -171,7 +171,6 @@ class BackgroundCopies:
             self.is_behind = True
             return False
         self.is_behind = False
-        self._on_copied(name)
         return True
 
     def _is_superseded(self) -> bool:

@@ -43,8 +43,3 @@ class Workspace:
 def preprocessed_files(case: str) -> tuple[str, str, str]:
     """Return the files of a preprocessed case: image, labels, and properties, which are written last."""
     return (f"{case}.b2nd", f"{case}_seg.b2nd", f"{case}.pkl")
-
-
-def model_folder_name(configuration: str) -> str:
-    """Return the name that stock nnU-Net gives to the folder of a trained model."""
-    return f"nnUNetTrainer__{PLANS_NAME}__{configuration}"
