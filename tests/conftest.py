@@ -247,3 +247,16 @@ def credentials(monkeypatch, tmp_path):
         "AWS_MAX_ATTEMPTS": "1",
     }.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(scope="session")
+def plan_recipe() -> PlanRecipe:
+    """A plan that trains in a second: a coarse grid, a two-stage network."""
+    return PlanRecipe(
+        planner="ExperimentPlanner",
+        spacing_mm=(8.0, 8.0, 8.0),
+        patch=(16, 16, 32),
+        batch_size=2,
+        batch_dice=True,
+        network=Network(features_per_stage=(4, 8, 8)),
+    )

@@ -8,31 +8,19 @@ import pytest
 from components.plan_training.program import plan_training
 from components.prepare_dataset.program import Choices, prepare_dataset
 from spine.phantom import write_raw_set
-from spine.recipe import Network, PlanRecipe, Recipe, TrainingRecipe
+from spine.recipe import PlanRecipe, Recipe, TrainingRecipe
 from spine.records import RECORD_FILE, DatasetRevision, Plan
 
-TINY = Recipe(
-    name="tiny",
-    about="Hardly trained, for tests.",
-    plan=PlanRecipe(
-        planner="ExperimentPlanner",
-        spacing_mm=(8.0, 8.0, 8.0),
-        patch=(16, 16, 32),
-        batch_size=2,
-        batch_dice=True,
-        network=Network(features_per_stage=(4, 8, 8)),
-    ),
-    training=TrainingRecipe(
-        folds=(0,),
-        epochs=4,
-        iterations_per_epoch=3,
-        validation_iterations_per_epoch=1,
-        optimizer="adamw",
-        initial_learning_rate=0.001,
-        augmentation_workers=0,
-        checkpoint_minutes=0.0001,
-        dice_by_epoch=None,
-    ),
+TRAINING = TrainingRecipe(
+    folds=(0,),
+    epochs=4,
+    iterations_per_epoch=3,
+    validation_iterations_per_epoch=1,
+    optimizer="adamw",
+    initial_learning_rate=0.001,
+    augmentation_workers=0,
+    checkpoint_minutes=0.0001,
+    dice_by_epoch=None,
 )
 
 
@@ -52,7 +40,7 @@ class PlannedRoot:
 
 
 @pytest.fixture(scope="session")
-def planned_root(tmp_path_factory: pytest.TempPathFactory) -> PlannedRoot:
+def planned_root(plan_recipe: PlanRecipe, tmp_path_factory: pytest.TempPathFactory) -> PlannedRoot:
     root = tmp_path_factory.mktemp("planned")
     folder = root / "datasets" / "tiny"
     write_raw_set(root / "raw", scans=14, seed=3)
@@ -66,5 +54,6 @@ def planned_root(tmp_path_factory: pytest.TempPathFactory) -> PlannedRoot:
         test_cases=2,
     )
     dataset.write(folder / RECORD_FILE)
-    plan = plan_training(root=root, dataset=dataset, recipe=TINY)
-    return PlannedRoot(root=root, dataset=dataset, plan=plan, recipe=TINY)
+    recipe = Recipe(name="tiny", about="Hardly trained, for tests.", plan=plan_recipe, training=TRAINING)
+    plan = plan_training(root=root, dataset=dataset, recipe=recipe)
+    return PlannedRoot(root=root, dataset=dataset, plan=plan, recipe=recipe)

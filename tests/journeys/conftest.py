@@ -93,6 +93,11 @@ class Workstation:
 
 
 @pytest.fixture(scope="session")
+def lenient_policy():
+    return POLICY
+
+
+@pytest.fixture(scope="session")
 def workstation(tmp_path_factory):
     folder = tmp_path_factory.mktemp("workstation")
     (folder / "first.yaml").write_text(RECIPE.format(name="first", epochs=3))

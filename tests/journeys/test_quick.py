@@ -15,14 +15,6 @@ from pipelines.demo_data import make_demo_data
 from spine.labels import VERTEBRAE
 
 pytestmark = pytest.mark.slow
-LENIENT = """
-name: lenient
-about: Lets a hardly trained model pass; for tests of the chain.
-minimum_scans: 2
-floors: {dice_scan_mean: 0.0}
-champion: {margin_overall: 0.9, margin_region: 0.9, minimum_region_patients: 2}
-separate_approver: false
-"""
 
 
 def fold_process(fold: int, root: str) -> psutil.Process | None:
@@ -50,12 +42,12 @@ def kill_when_it_has_saved(fold: int, root, killed: dict[int, int]) -> None:
 
 
 @pytest.fixture(scope="module")
-def quick(tmp_path_factory):
+def quick(lenient_policy, tmp_path_factory):
     """The run's root, its outcome, what it said, and the processes that were killed."""
     root = tmp_path_factory.mktemp("quick") / "state"
     root.mkdir()
     repository = make_demo_data(root, scans=14)
-    (root / "lenient.yaml").write_text(LENIENT)
+    (root / "lenient.yaml").write_text(lenient_policy)
     killed: dict[int, int] = {}
     for fold in (1, 3):
         threading.Thread(target=kill_when_it_has_saved, args=(fold, root, killed), daemon=True).start()

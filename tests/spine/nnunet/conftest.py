@@ -9,16 +9,7 @@ import pytest
 from components.prepare_dataset.program import Choices, prepare_dataset
 from spine.nnunet.workspace import PLANS_NAME, Workspace
 from spine.phantom import write_raw_set
-from spine.recipe import Network, PlanRecipe, TrainingRecipe
-
-PLAN = PlanRecipe(
-    planner="ExperimentPlanner",
-    spacing_mm=(8.0, 8.0, 8.0),
-    patch=(16, 16, 32),
-    batch_size=2,
-    batch_dice=True,
-    network=Network(features_per_stage=(4, 8, 8)),
-)
+from spine.recipe import TrainingRecipe
 
 
 @pytest.fixture(scope="session")
@@ -37,12 +28,6 @@ def tiny_training():
 
 
 @pytest.fixture(scope="session")
-def plan_recipe():
-    """The recipe that the tiny plan was made with."""
-    return PLAN
-
-
-@pytest.fixture(scope="session")
 def dataset(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tiny")
     write_raw_set(folder / "raw", scans=8, seed=3)
@@ -51,7 +36,7 @@ def dataset(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def planned(dataset, tmp_path_factory):
+def planned(dataset, plan_recipe, tmp_path_factory):
     """The plan's folder and its digest; the cases that were reported."""
     from spine.nnunet.planning import plan_and_preprocess
 
@@ -60,7 +45,7 @@ def planned(dataset, tmp_path_factory):
     workspace.activate()
     told: list[tuple[str, int, int]] = []
     digest = plan_and_preprocess(
-        dataset=dataset, workspace=workspace, recipe=PLAN, on_case=lambda *progress: told.append(progress)
+        dataset=dataset, workspace=workspace, recipe=plan_recipe, on_case=lambda *progress: told.append(progress)
     )
     return folder, digest, told
 
