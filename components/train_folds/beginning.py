@@ -1,8 +1,9 @@
 """Where a fold's training begins: at its newest checkpoint that verifies, here or in the store, or at first weights."""
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.train_folds.candidate import STEP, Candidate
 from spine import progress
@@ -41,15 +42,25 @@ def begin(
     if candidate.start_from:
         started_from = candidate.start_from.fold_digest(trainer.fold)
         begin_from(trainer, checkpoints.load(candidate.start_from.fold_path(trainer.fold), digest=started_from))
-    newest = rank.shared(lambda: _newest(Path(trainer.output_folder), store, trainer.fold))
+    found = _newest(Path(trainer.output_folder), store, trainer.fold) if rank.is_first else None
+    newest = rank.shared(lambda: (found.path, found.digest) if found else None)
     if newest:
         path, digest = newest
-        resume(trainer, checkpoints.load(path, digest=digest), path=path)
+        resume(trainer, found.content if found else checkpoints.load(path, digest=digest), path=path)
         _LOG.info("fold %d: continued from %s", trainer.fold, path.name)
     return started_from
 
 
-def _newest(folder: Path, store: "CheckpointStore | None", fold: int) -> tuple[Path, str] | None:
+@dataclass(frozen=True)
+class _Found:
+    """A checkpoint that verifies, and what it holds: it was read to know that it can be."""
+
+    path: Path
+    digest: str
+    content: dict[str, Any]
+
+
+def _newest(folder: Path, store: "CheckpointStore | None", fold: int) -> _Found | None:
     """Return the newest checkpoint, here or in the store, that verifies and can be read."""
     from spine.nnunet import checkpoint_files, checkpoints
     from spine.nnunet.copies import clear_unsent, fetch_newer
@@ -66,15 +77,14 @@ def _newest(folder: Path, store: "CheckpointStore | None", fold: int) -> tuple[P
             newest = fetch_newer(store, folder, than=newest[0] if newest else None, on_rejected=passed_over) or newest
         if newest is None:
             return None
+        path, digest = newest
         try:
-            checkpoints.load(newest[0], digest=newest[1])
+            return _Found(path, digest, checkpoints.load(path, digest=digest))
         except checkpoints.UnreadableCheckpointError as error:
             passed_over(str(error))
-            checkpoint_files.reject(newest[0])
+            checkpoint_files.reject(path)
             if store:
-                store.discard(newest[0].name)
-        else:
-            return newest
+                store.discard(path.name)
 
 
 def _tell(fold: int, note: str) -> None:
