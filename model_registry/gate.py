@@ -41,7 +41,7 @@ def judge(*, candidate: Evaluation, champion: Evaluation | None, policy: Policy)
         policy=policy.digest,
         scans=candidate.summary.scans_with_labels,
         rules=tuple(rules),
-        regions_without_cases=tuple(region.region for region in candidate.summary.regions if not region.scans),
+        regions_without_cases=tuple(region.name for region in candidate.summary.regions if not region.scans),
         regions_not_compared=tuple(not_compared),
         summary=_in_words(outcome, rules, candidate),
     )
@@ -62,7 +62,7 @@ def _evidence_rules(candidate: Evaluation, policy: Policy) -> Iterator[Rule]:
         passed=not summary.missing_predictions,
         worst_cases=summary.missing_predictions[:_WORST],
     )
-    scans = {region.region: region.scans for region in summary.regions}
+    scans = {region.name: region.scans for region in summary.regions}
     for region in policy.required_regions:
         yield Rule(
             name=f"scans that show {region}",
@@ -90,9 +90,9 @@ def _floor_rules(candidate: Evaluation, policy: Policy) -> Iterator[Rule]:
             worst_cases=summary.wrong_level_cases[:_WORST],
         )
     for region in summary.regions:
-        floor = floors.region_dice.get(region.region)
+        floor = floors.region_dice.get(region.name)
         if floor is not None and region.scans:
-            yield _floor(f"mean Dice of {region.region}", region.dice, floor)
+            yield _floor(f"mean Dice of {region.name}", region.dice, floor)
 
 
 def _champion_rules(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ _SCORES = {
     "all levels right": "all_correct_rate",
     "wrong level rate": "wrong_level_rate",
     "localisation error, mm": "localisation_mm",
-    "Dice, whole vertebrae": "dice_whole",
-    "Dice, border vertebrae": "dice_border",
+    "Dice, whole vertebrae": "whole.dice",
+    "Dice, border vertebrae": "border.dice",
 }
 
 
@@ -83,11 +84,11 @@ def compare_versions(root: Path, versions: Sequence[int]) -> Comparison:
 def score_rows(summaries: Sequence[Summary]) -> list[tuple[object, ...]]:
     """Return a row a score and a region that any summary has cases of."""
     rows: list[tuple[object, ...]] = [
-        (name, *(getattr(summary, attribute) for summary in summaries)) for name, attribute in _SCORES.items()
+        (name, *(attrgetter(attribute)(summary) for summary in summaries)) for name, attribute in _SCORES.items()
     ]
     for regions in zip(*(summary.regions for summary in summaries), strict=True):
         if any(region.scans for region in regions):
-            rows.append((f"Dice of {regions[0].region}", *(region.dice for region in regions)))
+            rows.append((f"Dice of {regions[0].name}", *(region.dice for region in regions)))
     return rows
 
 

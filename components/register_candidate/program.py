@@ -166,7 +166,7 @@ def _metrics(prefix: str, summary: Summary) -> dict[str, float]:
         "all_correct_rate": summary.all_correct_rate,
         "wrong_level_rate": summary.wrong_level_rate,
         "localisation_mm": summary.localisation_mm,
-        **{f"region.{region.region}.dice": region.dice for region in summary.regions},
+        **{f"region.{region.name}.dice": region.dice for region in summary.regions},
     }
     return {f"{prefix}.{name}": value for name, value in scores.items() if value is not None}
 

@@ -50,7 +50,7 @@ def evaluate(
     from pipelines.comparison import score_rows
 
     print_table(f"{name}: {result.summary.scans} scans", ["score", "value"], score_rows([result.summary]))
-    absent = [region.region for region in result.summary.regions if not region.scans]
+    absent = [region.name for region in result.summary.regions if not region.scans]
     if absent:
         console.print(f"no case shows {', '.join(absent)}: nothing is said about them")
     if result.summary.missing_predictions:

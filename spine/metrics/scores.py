@@ -12,12 +12,25 @@ class LabelScore(Value):
     common_voxels: int
     dice: float | None
     """Dice (GT-present): None where the reference lacks the label, 0 where the prediction lacks it."""
-    at_border: bool
-    """Whether the reference vertebra touches the edge of the field of view."""
+    at_border: bool | None
+    """Whether the reference vertebra touches the edge of the field of view; None where only counts are known."""
     identified: bool | None
     """VerSe'19 identification; None where the reference lacks the label."""
     localisation_mm: float | None
     """Distance of centroids in mm; None unless identified."""
+    called: int | None = None
+    """The label of most of the bone predicted on the reference vertebra, 0 where none is; None without reference."""
+    covers: int | None = None
+    """The reference label under most of the predicted label's voxels, 0 for background; None where not predicted."""
+    nsd_1_5mm: float | None = None
+    """Normalised surface Dice at 1.5 mm: None where the reference lacks the label, 0 where the prediction does."""
+    nsd_3mm: float | None = None
+    hd95_mm: float | None = None
+    """95th percentile of the surface distances in mm; None unless both hold the label: a miss is counted instead."""
+    margin: float | None = None
+    """By how much the second-best naming of the predicted vertebra is dearer; None where nothing was decoded."""
+    flags: tuple[str, ...] = ()
+    """What a reader should look at in the predicted vertebra."""
 
 
 class ScanScores(Value):
@@ -40,16 +53,24 @@ class ScanScores(Value):
     """True where there was no prediction (a crash, a file that was not written)."""
 
 
-class RegionScores(Value):
-    """Scores over the vertebrae of one region of the spine."""
+class GroupScores(Value):
+    """Scores over one group of reference vertebrae: a region of the spine, one level, whole or cut vertebrae."""
 
-    region: str
+    name: str
     scans: int
-    """Scans whose reference shows at least one vertebra of the region; 0 means: nothing can be said."""
+    """Scans whose reference shows at least one vertebra of the group; 0 means: nothing can be said."""
     vertebrae: int
     dice: float | None
-    """Mean over scans of the scan's mean Dice (GT-present) within the region."""
+    """Mean over scans of the scan's mean Dice (GT-present) within the group; NSD and HD95 likewise."""
+    nsd_1_5mm: float | None
+    nsd_3mm: float | None
+    hd95_mm: float | None
+    """Over the vertebrae that were predicted at all; ``missed`` counts the others."""
+    missed: int
     id_rate: float | None
+    misnamed_rate: float | None
+    """Vertebrae found as bone that mostly has another name, over those found as bone."""
+    localisation_mm: float | None
 
 
 class Summary(Value):
@@ -70,15 +91,23 @@ class Summary(Value):
     all_correct_rate: float | None
     wrong_level_rate: float | None
     wrong_level_cases: tuple[str, ...]
+    misnamed_rate: float | None
+    """Vertebrae found as bone that mostly has another name, over those found: sees a block that is shifted, too."""
     localisation_mm: float | None
+    nsd_1_5mm: float | None
+    """Mean over scans of the scan's mean over the reference's labels."""
+    nsd_3mm: float | None
+    hd95_mm: float | None
+    """Mean over scans of the scan's mean over the labels found; ``missed_labels`` counts the others."""
+    missed_labels: int
+    """Reference vertebrae whose label the prediction lacks."""
     false_positive_labels: int
-    dice_whole: float | None
-    """Mean Dice over whole vertebrae."""
-    dice_border: float | None
-    """Mean Dice over vertebrae cut by the border of the field of view."""
-    regions: tuple[RegionScores, ...]
-    label_dice: dict[str, float | None]
-    """Mean Dice (GT-present) by vertebra name, None where no scan shows it."""
+    false_positive_mm3: float
+    whole: GroupScores
+    border: GroupScores
+    """Vertebrae cut by the border of the field of view."""
+    regions: tuple[GroupScores, ...]
+    labels: tuple[GroupScores, ...]
 
 
 class Evaluation(Value):

@@ -1,11 +1,11 @@
 """Means over scans, each under its own name, from the label scores alone."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
 
 from spine.labels import NAMES, REGIONS
 from spine.metrics.overlap import dice
-from spine.metrics.scores import LabelScore, RegionScores, ScanScores, Summary
+from spine.metrics.scores import GroupScores, LabelScore, ScanScores, Summary
 
 
 def summarize(scans: Sequence[ScanScores]) -> Summary:
@@ -15,29 +15,38 @@ def summarize(scans: Sequence[ScanScores]) -> Summary:
     mean. The wrong-level rate is over the scans in which predicted bone meets reference bone, so that a crash
     can't dilute it.
     """
-    vertebrae = [score for scan in scans for score in _reference_labels(scan)]
     levels = [scan for scan in scans if _has_level(scan)]
     wrong = [scan.case for scan in levels if scan.level_shift != 0]
-    by_label = {label: [score for score in vertebrae if score.label == label] for label in NAMES}
-    label_dice = {NAMES[label]: _mean(score.dice for score in scores) for label, scores in by_label.items()}
+    everything = _group("all", scans, lambda score: True)
+    labels = tuple(
+        _group(name, scans, lambda score, label=label: score.label == label) for label, name in NAMES.items()
+    )
     return Summary(
         scans=len(scans),
         scans_with_labels=sum(1 for scan in scans if _reference_labels(scan)),
         missing_predictions=tuple(scan.case for scan in scans if scan.missing),
         dice_scan_mean=_mean(scan.mean_dice for scan in scans),
-        dice_label_macro=_mean(label_dice.values()),
+        dice_label_macro=_mean(group.dice for group in labels),
         dice_nnunet=_dice_nnunet(scans),
         bone_dice=_mean(scan.bone_dice for scan in scans),
-        id_rate=_mean(score.identified for score in vertebrae),
+        id_rate=everything.id_rate,
         all_correct_rate=_mean(scan.all_correct for scan in scans),
         wrong_level_rate=len(wrong) / len(levels) if levels else None,
         wrong_level_cases=tuple(wrong),
-        localisation_mm=_mean(score.localisation_mm for score in vertebrae),
+        misnamed_rate=everything.misnamed_rate,
+        localisation_mm=everything.localisation_mm,
+        nsd_1_5mm=everything.nsd_1_5mm,
+        nsd_3mm=everything.nsd_3mm,
+        hd95_mm=everything.hd95_mm,
+        missed_labels=everything.missed,
         false_positive_labels=sum(scan.false_positive_labels for scan in scans),
-        dice_whole=_mean(score.dice for score in vertebrae if not score.at_border),
-        dice_border=_mean(score.dice for score in vertebrae if score.at_border),
-        regions=tuple(_region(name, labels, scans) for name, labels in REGIONS.items()),
-        label_dice=label_dice,
+        false_positive_mm3=sum(scan.false_positive_mm3 for scan in scans),
+        whole=_group("whole", scans, lambda score: score.at_border is False),
+        border=_group("border", scans, lambda score: score.at_border is True),
+        regions=tuple(
+            _group(name, scans, lambda score, held=held: score.label in held) for name, held in REGIONS.items()
+        ),
+        labels=labels,
     )
 
 
@@ -59,15 +68,25 @@ def _overlap_dice(score: LabelScore) -> float | None:
     )
 
 
-def _region(name: str, labels: tuple[int, ...], scans: Sequence[ScanScores]) -> RegionScores:
-    shown = [[score for score in _reference_labels(scan) if score.label in labels] for scan in scans]
+def _group(name: str, scans: Sequence[ScanScores], belongs: Callable[[LabelScore], bool]) -> GroupScores:
+    shown = [[score for score in _reference_labels(scan) if belongs(score)] for scan in scans]
     vertebrae = [score for scores in shown for score in scores]
-    return RegionScores(
-        region=name,
+
+    def over_scans(read: Callable[[LabelScore], float | None]) -> float | None:
+        return _mean(_mean(read(score) for score in scores) for scores in shown)
+
+    return GroupScores(
+        name=name,
         scans=sum(1 for scores in shown if scores),
         vertebrae=len(vertebrae),
-        dice=_mean(_mean(score.dice for score in scores) for scores in shown),
+        dice=over_scans(lambda score: score.dice),
+        nsd_1_5mm=over_scans(lambda score: score.nsd_1_5mm),
+        nsd_3mm=over_scans(lambda score: score.nsd_3mm),
+        hd95_mm=over_scans(lambda score: score.hd95_mm),
+        missed=sum(1 for score in vertebrae if not score.predicted_voxels),
         id_rate=_mean(score.identified for score in vertebrae),
+        misnamed_rate=_mean(score.called != score.label for score in vertebrae if score.called),
+        localisation_mm=_mean(score.localisation_mm for score in vertebrae),
     )
 
 

@@ -63,7 +63,7 @@ def _about(candidate: Evaluation, verdict: Verdict) -> Markup:
 def _regions(candidate: Evaluation, champion: Evaluation | None, verdict: Verdict) -> Markup:
     from components.gate_candidate.report.plots import vertebra_plot
 
-    known = {name: dice for name, dice in candidate.summary.label_dice.items() if dice is not None}
+    known = {label.name: label.dice for label in candidate.summary.labels if label.dice is not None}
     worst = min(known, key=lambda name: known[name], default=None)
     alt = "Box plot of Dice for every vertebra from C1 to S1"
     alt += f"; lowest mean: {worst} with {known[worst]:.3f}." if worst else "; no vertebra has a case."

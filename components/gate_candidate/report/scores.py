@@ -25,8 +25,8 @@ _SCORES: tuple[tuple[str, str, Callable[[Summary], str]], ...] = (
     ("Dice, nnU-Net's foreground mean", "As nnUNetv2_evaluate_folder: a label predicted where there is none scores 0.",
      lambda s: number(s.dice_nnunet)),
     ("Bone Dice", "All vertebrae merged: was the bone found, whatever it was called?", lambda s: number(s.bone_dice)),
-    ("Dice, whole vertebrae", "Mean over vertebrae that lie wholly in the scan.", lambda s: number(s.dice_whole)),
-    ("Dice, cut vertebrae", "Mean over vertebrae that the border of the scan cuts.", lambda s: number(s.dice_border)),
+    ("Dice, whole vertebrae", "Mean over vertebrae that lie wholly in the scan.", lambda s: number(s.whole.dice)),
+    ("Dice, cut vertebrae", "Mean over vertebrae that the border of the scan cuts.", lambda s: number(s.border.dice)),
     ("Identification rate", "VerSe'19: centroid nearest to the right name's and within 20 mm; over all vertebrae.",
      lambda s: percent(s.id_rate)),
     ("All levels right", "Scans in which every vertebra is identified and none of > 500 voxels is added.",
@@ -74,15 +74,15 @@ def level_sentences(summary: Summary) -> Markup:
 
 def regions_table(candidate: Evaluation, champion: Evaluation | None) -> Markup:
     """Return the scores by region, beside those of the model in use."""
-    old = {region.region: region for region in champion.summary.regions} if champion else {}
+    old = {region.name: region for region in champion.summary.regions} if champion else {}
     columns = [Column("Region", "row"), Column("Scans"), Column("Vertebrae"), Column("Dice"), Column("ID rate")]
     if champion:
         columns += [Column("Dice, in use"), Column("Difference"), Column("ID rate, in use")]
     rows = []
     for region in candidate.summary.regions:
-        row = [region.region, str(region.scans), str(region.vertebrae), number(region.dice), percent(region.id_rate)]
+        row = [region.name, str(region.scans), str(region.vertebrae), number(region.dice), percent(region.id_rate)]
         if champion:
-            before = old.get(region.region)
+            before = old.get(region.name)
             dice = before.dice if before else None
             change = None if region.dice is None or dice is None else region.dice - dice
             row += [number(dice), signed(change), percent(before.id_rate if before else None)]

@@ -91,13 +91,13 @@ def test_the_three_dice_means_differ_as_defined():
 
 def test_every_region_and_vertebra_is_listed_and_absent_ones_say_nothing():
     summary = summarize([from_counts("a", {8: (10, 10, 10), 9: (10, 10, 5)}), from_counts("b", {8: (5, 0, 0)})])
-    assert [region.region for region in summary.regions] == list(REGIONS)
-    regions = {region.region: region for region in summary.regions}
+    assert [region.name for region in summary.regions] == list(REGIONS)
+    regions = {region.name: region for region in summary.regions}
     thoracic = regions.pop("T1-T4")
     assert (thoracic.scans, thoracic.vertebrae, thoracic.dice) == (2, 3, pytest.approx((0.75 + 0.0) / 2))
     assert all((one.scans, one.vertebrae, one.dice, one.id_rate) == (0, 0, None, None) for one in regions.values())
-    assert list(summary.label_dice) == list(NAMES.values())
-    assert {name: dice for name, dice in summary.label_dice.items() if dice is not None} == {"T1": 0.5, "T2": 0.5}
+    assert [label.name for label in summary.labels] == list(NAMES.values())
+    assert {label.name: label.dice for label in summary.labels if label.dice is not None} == {"T1": 0.5, "T2": 0.5}
 
 
 def test_the_id_rate_pools_vertebrae_over_scans():
@@ -113,7 +113,7 @@ def test_the_id_rate_pools_vertebrae_over_scans():
 def test_whole_and_border_vertebrae_are_told_apart():
     scan = from_counts("a", {1: (10, 10, 10), 2: (10, 10, 8), 3: (10, 10, 2)}, border={3})
     summary = summarize([scan])
-    assert (summary.dice_whole, summary.dice_border) == (pytest.approx(0.9), pytest.approx(0.2))
+    assert (summary.whole.dice, summary.border.dice) == (pytest.approx(0.9), pytest.approx(0.2))
 
 
 def test_a_crash_is_named_and_does_not_dilute_the_wrong_level_rate():
