@@ -1,6 +1,6 @@
 """Means over scans, each under its own name, from the label scores alone."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from statistics import fmean
 
 from spine.labels import NAMES, REGIONS
@@ -17,16 +17,14 @@ def summarize(scans: Sequence[ScanScores]) -> Summary:
     """
     levels = [scan for scan in scans if _has_level(scan)]
     wrong = [scan.case for scan in levels if scan.level_shift != 0]
-    everything = _group("all", scans, lambda score: True)
-    labels = tuple(
-        _group(name, scans, lambda score, label=label: score.label == label) for label, name in NAMES.items()
-    )
+    everything = _group("all", scans)
+    by_label = tuple(_group(name, scans, labels=(label,)) for label, name in NAMES.items())
     return Summary(
         scans=len(scans),
         scans_with_labels=sum(1 for scan in scans if _reference_labels(scan)),
         missing_predictions=tuple(scan.case for scan in scans if scan.missing),
         dice_scan_mean=_mean(scan.mean_dice for scan in scans),
-        dice_label_macro=_mean(group.dice for group in labels),
+        dice_label_macro=_mean(group.dice for group in by_label),
         dice_nnunet=_dice_nnunet(scans),
         bone_dice=_mean(scan.bone_dice for scan in scans),
         id_rate=everything.id_rate,
@@ -41,12 +39,10 @@ def summarize(scans: Sequence[ScanScores]) -> Summary:
         missed_labels=everything.missed,
         false_positive_labels=sum(scan.false_positive_labels for scan in scans),
         false_positive_mm3=sum(scan.false_positive_mm3 for scan in scans),
-        whole=_group("whole", scans, lambda score: score.at_border is False),
-        border=_group("border", scans, lambda score: score.at_border is True),
-        regions=tuple(
-            _group(name, scans, lambda score, held=held: score.label in held) for name, held in REGIONS.items()
-        ),
-        labels=labels,
+        whole=_group("whole", scans, at_border=False),
+        border=_group("border", scans, at_border=True),
+        regions=tuple(_group(name, scans, labels=labels) for name, labels in REGIONS.items()),
+        labels=by_label,
     )
 
 
@@ -68,8 +64,17 @@ def _overlap_dice(score: LabelScore) -> float | None:
     )
 
 
-def _group(name: str, scans: Sequence[ScanScores], belongs: Callable[[LabelScore], bool]) -> GroupScores:
-    shown = [[score for score in _reference_labels(scan) if belongs(score)] for scan in scans]
+def _group(
+    name: str, scans: Sequence[ScanScores], *, labels: Collection[int] = NAMES, at_border: bool | None = None
+) -> GroupScores:
+    shown = [
+        [
+            score
+            for score in _reference_labels(scan)
+            if score.label in labels and (at_border is None or score.at_border is at_border)
+        ]
+        for scan in scans
+    ]
     vertebrae = [score for scores in shown for score in scores]
 
     def over_scans(read: Callable[[LabelScore], float | None]) -> float | None:
