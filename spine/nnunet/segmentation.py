@@ -3,6 +3,7 @@
 import contextlib
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,18 @@ from nnunetv2.utilities.label_handling.label_handling import determine_num_input
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from spine.nnunet import checkpoint_files, checkpoints
+from spine.nnunet.probabilities import Place, Probabilities
 from spine.recipe import PredictionRecipe
+from spine.volume.grid import Grid
 from spine.volume.nifti import Volume, to_canonical, to_grid_of
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A label map on the scan's own grid, and the probabilities that it was made of."""
+
+    labels: Volume
+    probabilities: Probabilities
 
 
 class Segmenter:
@@ -96,6 +107,10 @@ class Segmenter:
 
     def segment(self, image: Volume) -> Volume:
         """Label a CT volume of shape (i, j, k) in HU, in any orientation; return uint8 ids on its own grid."""
+        return self.predict(image).labels
+
+    def predict(self, image: Volume) -> Prediction:
+        """Label a CT volume and keep what the network said on its own grid, from which names can be weighed."""
         canonical = to_canonical(image)
         # nnU-Net's readers give arrays as (channel, k, j, i), and the spacing likewise reversed.
         data = np.ascontiguousarray(canonical.array.T[None], dtype=np.float32)
@@ -114,7 +129,18 @@ class Segmenter:
             num_threads_torch=self._threads,
         )
         array = np.ascontiguousarray(labels.T.astype(np.uint8))
-        return to_grid_of(Volume(array=array, grid=canonical.grid), image.grid)
+        return Prediction(
+            labels=to_grid_of(Volume(array=array, grid=canonical.grid), image.grid),
+            probabilities=Probabilities(logits.cpu().numpy(), self._place(canonical.grid, properties)),
+        )
+
+    def _place(self, canonical: Grid, properties: dict[str, Any]) -> Place:
+        return Place(
+            canonical=canonical.affine,
+            transpose=tuple(self._plans.transpose_forward),
+            first=tuple(int(low) for low, _ in properties["bbox_used_for_cropping"]),
+            size=tuple(int(size) for size in properties["shape_after_cropping_and_before_resampling"]),
+        )
 
 
 def best_device() -> torch.device:
