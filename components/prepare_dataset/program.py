@@ -13,13 +13,13 @@ from components.prepare_dataset.places import require_apart, require_replaceable
 from components.prepare_dataset.report import REPORT_FILE, write_report
 from components.prepare_dataset.set_aside import read_set_aside
 from components.prepare_dataset.splits import SplitLock
-from components.prepare_dataset.workers import each
 from spine import progress
 from spine.dataset import MANIFEST_FILE, Manifest
 from spine.errors import InvalidValueError
 from spine.logs import run_program
 from spine.settings import settings
 from spine.storage import clear_leftovers
+from spine.workers import each
 
 STEP = "prepare_dataset"
 

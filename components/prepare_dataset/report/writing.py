@@ -6,11 +6,11 @@ from typing import Any
 from components.prepare_dataset.assembly import Prepared
 from components.prepare_dataset.case_store import IMAGE_FILE, LABELS_FILE
 from components.prepare_dataset.checks.catalogue import CHECKS
-from components.prepare_dataset.workers import each
 from spine import progress
 from spine.dataset import Case
 from spine.storage import atomic_file, atomic_folder, link, write_json, write_text
 from spine.volume.nifti import read_image, read_labels
+from spine.workers import each
 
 PICTURES, REPORT_FILE = "pictures", "report.json"
 _PICTURE_FILE = "picture.png"
