@@ -27,6 +27,9 @@ def run(
     recipe: Annotated[str, typer.Option(help="Name of a recipe, or a path to a .yaml.")] = "spine",
     policy: Annotated[str, typer.Option(help="Name of a policy, or a path to a .yaml.")] = "research",
     folds: FoldsOption = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed in place of the recipe's: two runs show what chance does.")
+    ] = None,
     start_from: Annotated[int, typer.Option(help="Version whose weights training begins with; 0 for none.")] = 0,
     repository: Annotated[str | None, typer.Option(help="Git repository whose dvc.lock versions the data.")] = None,
     profile: Annotated[str | None, typer.Option(help="Profile of the cluster, or a path to a .yaml.")] = None,
@@ -41,7 +44,7 @@ def run(
     from model_registry.policy import load_policy
     from pipelines.training import TrainingRequest, train_on_cluster, train_on_this_machine
 
-    chosen = _with_folds(load_recipe(recipe), folds)
+    chosen = _with_seed(_with_folds(load_recipe(recipe), folds), seed)
     request = TrainingRequest(
         repository=repository or settings().repository,
         revision=dataset,
@@ -96,3 +99,9 @@ def _with_folds(recipe: Recipe, folds: str | None) -> Recipe:
     changed = recipe.model_dump(mode="json")
     changed["training"]["folds"] = asked
     return Recipe.parse(changed, where="--folds")
+
+
+def _with_seed(recipe: Recipe, seed: int | None) -> Recipe:
+    if seed is None:
+        return recipe
+    return recipe.model_copy(update={"training": recipe.training.model_copy(update={"seed": seed})})
