@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from spine.progress import ProgressEvent
 from spine.storage import strict_json
@@ -31,7 +32,8 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
     for column in columns:
         table.add_column(column)
     for row in rows:
-        table.add_row(*(shown(cell) for cell in row))
+        # As text: a name in brackets is no markup.
+        table.add_row(*(Text(shown(cell)) for cell in row))
     console.print(table)
 
 

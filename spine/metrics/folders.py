@@ -1,13 +1,35 @@
 """Evaluating a folder of predictions against a folder of references, one score per reference."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from spine.errors import InvalidValueError, MissingPathError
+from spine.errors import InvalidValueError, MissingPathError, SpinelineError
+from spine.metrics.heads import needed_bytes, read_head, require_perpendicular, require_same_space
 from spine.metrics.scans import score_scan
 from spine.metrics.scores import Evaluation, ScanScores
 from spine.metrics.summary import summarize
-from spine.volume.nifti import SUFFIXES, case_name, read_labels
+from spine.volume.nifti import SUFFIXES, Volume, case_name, read_labels, to_canonical
+from spine.workers import each
+
+Reader = Callable[[Path], Volume]
+"""Reads a label map as uint8 in our ids."""
+
+
+class WorkerEndedError(SpinelineError):
+    """A process that scored a case was ended from outside, and again when it had the machine to itself."""
+
+    def __init__(self, case: str) -> None:
+        super().__init__(f"{case}: the process that scored it was killed; expected enough memory for this one case")
+
+
+@dataclass(frozen=True)
+class _Pair:
+    case: str
+    patient: str | None
+    reference: Path
+    prediction: Path | None
 
 
 def evaluate_folders(
@@ -16,38 +38,77 @@ def evaluate_folders(
     predictions: Path,
     name: str,
     patients: Mapping[str, str] | None = None,
-    on_case: Callable[[str], None] | None = None,
+    on_case: Callable[[str, int, int], None] | None = None,
+    workers: int = 1,
+    surfaces: bool = True,
+    read_reference: Reader = read_labels,
+    read_prediction: Reader = read_labels,
 ) -> Evaluation:
     """Score every reference (``.nii`` or ``.nii.gz``) against the prediction of the same case name.
 
-    A reference without a prediction scores 0 and is named; a prediction without a reference is not looked at.
-    ``patients`` maps case to patient, ``on_case`` is told each case once it is scored, in order of name.
+    A reference without a prediction scores 0 and is named; a prediction without a reference is not looked at. The two
+    files of a case may store their axes in another order or direction, as tools do, if their voxels are the same.
 
-    Raises MissingPathError (a folder is not there, or has no references), InvalidValueError (two files for
-    one case, or not one prediction with the name of a reference), UnreadableVolumeError, LabelValueError and
-    GridMismatchError (a volume that can't be scored; each names the file or case).
+    ``patients`` maps case to patient. ``on_case`` is told each case once it is scored, how many are, and of how many.
+    Up to ``workers`` processes score at a time, as many as the free memory holds of the largest case by what headers
+    say; the result doesn't depend on their number. ``surfaces`` adds NSD and HD95. ``read_reference`` and
+    ``read_prediction``, picklable, read label maps that use other ids.
+
+    Raises MissingPathError (a folder is not there, or has no references), InvalidValueError (two files for one case;
+    not one prediction, or not one case of the patients, named as a reference), UnreadableVolumeError, LabelValueError
+    and GridMismatchError (a volume that can't be scored; each names the file or case), InvalidValueError (slanted axes,
+    with ``surfaces``), WorkerEndedError. What headers tell is refused before the first case is scored.
     """
+    pairs = _pairs(references, predictions, patients or {})
+    needed = [_checked(pair, surfaces=surfaces) for pair in pairs]
+    work = partial(_score, surfaces=surfaces, read_reference=read_reference, read_prediction=read_prediction)
+    on_crash = _give_up if workers > 1 else None
+    scans: dict[int, ScanScores] = {}
+    for index, scan in each(work, pairs, workers=workers, bytes_a_worker=max(needed), on_crash=on_crash):
+        scans[index] = scan
+        if on_case:
+            on_case(scan.case, len(scans), len(pairs))
+    ordered = tuple(scans[index] for index in sorted(scans))
+    return Evaluation(name=name, scans=ordered, summary=summarize(ordered))
+
+
+def _score(pair: _Pair, *, surfaces: bool, read_reference: Reader, read_prediction: Reader) -> ScanScores:
+    reference = read_reference(pair.reference)
+    prediction = read_prediction(pair.prediction) if pair.prediction else None
+    if prediction and prediction.grid.orientation != reference.grid.orientation:
+        reference, prediction = to_canonical(reference), to_canonical(prediction)
+    return score_scan(
+        case=pair.case, patient=pair.patient, reference=reference, prediction=prediction, surfaces=surfaces
+    )
+
+
+def _checked(pair: _Pair, *, surfaces: bool) -> int:
+    """Return the memory that a case needs, in bytes, once its headers have shown that it can be scored."""
+    reference = read_head(pair.reference)
+    prediction = read_head(pair.prediction) if pair.prediction else None
+    if prediction:
+        require_same_space(pair.case, reference, prediction)
+    if surfaces:
+        require_perpendicular(pair.case, reference)
+    return needed_bytes(reference, prediction)
+
+
+def _give_up(pair: _Pair) -> ScanScores:
+    raise WorkerEndedError(pair.case)
+
+
+def _pairs(references: Path, predictions: Path, patients: Mapping[str, str]) -> list[_Pair]:
     reference_files = _volumes(references, kind="reference")
     if not reference_files:
         raise MissingPathError(references / "*.nii.gz", expected="at least one reference label map (.nii.gz or .nii)")
     prediction_files = _volumes(predictions, kind="prediction")
-    _require_shared_names(predictions, reference_files, prediction_files)
-    scans = []
-    for case, path in reference_files.items():
-        patient = patients.get(case) if patients else None
-        scans.append(_score_files(case, patient, path, prediction_files.get(case)))
-        if on_case:
-            on_case(case)
-    return Evaluation(name=name, scans=tuple(scans), summary=summarize(scans))
-
-
-def _score_files(case: str, patient: str | None, reference: Path, prediction: Path | None) -> ScanScores:
-    return score_scan(
-        case=case,
-        patient=patient,
-        reference=read_labels(reference),
-        prediction=read_labels(prediction) if prediction else None,
-    )
+    _require_shared_names(prediction_files, reference_files, what=f"first prediction in {predictions}", kind="files")
+    if patients:
+        _require_shared_names(patients, reference_files, what="first case of the patients", kind="cases")
+    return [
+        _Pair(case=case, patient=patients.get(case), reference=path, prediction=prediction_files.get(case))
+        for case, path in reference_files.items()
+    ]
 
 
 def _volumes(folder: Path, *, kind: str) -> dict[str, Path]:
@@ -66,9 +127,7 @@ def _volumes(folder: Path, *, kind: str) -> dict[str, Path]:
     return dict(sorted(files.items()))
 
 
-def _require_shared_names(folder: Path, references: Mapping[str, Path], predictions: Mapping[str, Path]) -> None:
-    if references.keys() & predictions.keys():
-        return
-    first = next(iter(predictions), "nothing")
-    expected = f"files named as the references, such as '{next(iter(references))}'"
-    raise InvalidValueError(f"first prediction in {folder}", first, expected=expected)
+def _require_shared_names(given: Mapping[str, object], references: Mapping[str, Path], *, what: str, kind: str) -> None:
+    if not references.keys() & given.keys():
+        expected = f"{kind} named as the references, such as '{next(iter(references))}'"
+        raise InvalidValueError(what, next(iter(given), "nothing"), expected=expected)

@@ -1,4 +1,4 @@
-"""Label maps without their background: only the 8-voxel words that hold bone, block by block."""
+"""Label maps without their background: only the voxels that hold bone, block by block, and where they lie."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -28,13 +28,29 @@ def flat(array: NDArray[np.uint8], *, column_major: bool) -> NDArray[np.uint8]:
     return array.ravel(order="F" if column_major else "C")
 
 
-def bone_words(
+def bone_voxels(
     *, maps: Sequence[NDArray[np.uint8]]
+) -> Iterator[tuple[tuple[NDArray[np.intp], ...], tuple[NDArray[np.uint8], ...]]]:
+    """Yield, block by block, the voxels in which any of the ``maps``, all of one shape, holds a label.
+
+    Each block is (one array of indices an axis, one array of labels a map), all of shape (n,). Raises
+    InvalidValueError where a map is not uint8 within 0-25.
+    """
+    column_major = is_column_major(maps[0])
+    for numbers, words in _bone_words([flat(labels, column_major=column_major) for labels in maps]):
+        inside = np.flatnonzero(np.bitwise_or.reduce(words))
+        positions = numbers[inside // _WORD] * _WORD + inside % _WORD
+        indices = np.unravel_index(positions, maps[0].shape, order="F" if column_major else "C")
+        yield indices, tuple(labels[inside] for labels in words)
+
+
+def _bone_words(
+    maps: Sequence[NDArray[np.uint8]],
 ) -> Iterator[tuple[NDArray[np.intp], tuple[NDArray[np.uint8], ...]]]:
     """Yield, block by block, the words of 8 voxels in which any of the flat ``maps`` holds a label.
 
     Each block is (word numbers of shape (n,), one array of shape (8 n,) a map); word w covers the voxels 8 w
-    to 8 w + 7, and voxels past the end of the map are 0. Raises InvalidValueError for a label above 25.
+    to 8 w + 7, and voxels past the end of the map are 0.
     """
     for start in range(0, maps[0].size, _BLOCK_VOXELS):
         words = [_words(flat_map[start : start + _BLOCK_VOXELS]) for flat_map in maps]
@@ -49,13 +65,6 @@ def bone_words(
         if highest > MAX_LABEL:
             raise InvalidValueError("label", highest, expected=f"0-{MAX_LABEL}")
         yield numbers + start // _WORD, voxels
-
-
-def bone_voxels(flat_map: NDArray[np.uint8]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.uint8]]]:
-    """Yield, block by block, the flat positions and the labels (both of shape (n,)) of all bone voxels."""
-    for numbers, (voxels,) in bone_words(maps=[flat_map]):
-        inside = np.flatnonzero(voxels)
-        yield numbers[inside // _WORD] * _WORD + inside % _WORD, voxels[inside]
 
 
 def _words(block: NDArray[np.uint8]) -> NDArray[np.uint64]:

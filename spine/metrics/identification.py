@@ -6,12 +6,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from spine.labels import MAX_LABEL
-from spine.metrics.foreground import bone_voxels, flat, is_column_major
+from spine.metrics.profiles import Profiles
 from spine.volume.nifti import Volume
 
 IDENTIFIED_WITHIN_MM: Final = 20.0
 MAX_SHIFT: Final = 3
+FOUND_SHARE: Final = 0.1
+"""A vertebra counts as found where at least this share of it is bone in the other map; less is a stray contact."""
 # Nearest offset first: the first of several equal agreements wins.
 _SHIFTS: Final = tuple(sorted(range(-MAX_SHIFT, MAX_SHIFT + 1), key=abs))
 
@@ -22,21 +23,12 @@ def centroids_mm(volume: Volume) -> dict[int, NDArray[np.float64]]:
     The grid's whole affine is applied, so spacing may differ by axis and axes may be mirrored or oblique.
     Raises InvalidValueError where the volume is not a uint8 label map within 0-25.
     """
-    column_major = is_column_major(volume.array)
-    sums = np.zeros((MAX_LABEL + 1, 3))
-    voxels = np.zeros(MAX_LABEL + 1, dtype=np.int64)
-    for positions, labels in bone_voxels(flat(volume.array, column_major=column_major)):
-        indices = np.unravel_index(positions, volume.array.shape, order="F" if column_major else "C")
-        voxels += np.bincount(labels, minlength=voxels.size)
-        for axis, index in enumerate(indices):
-            sums[:, axis] += np.bincount(labels, weights=index, minlength=voxels.size)
-    return {int(label): volume.grid.millimetres(sums[label] / voxels[label]) for label in np.flatnonzero(voxels)}
+    return Profiles.of(volume.array).centroids_mm(volume.grid)
 
 
 def border_labels(array: NDArray[np.uint8]) -> frozenset[int]:
     """Return the labels that have a voxel on any of the six faces of the volume: cut vertebrae."""
-    faces = (np.moveaxis(array, axis, 0)[end] for axis in range(array.ndim) for end in (0, -1))
-    return frozenset(int(label) for face in faces for label in np.unique(face) if label)
+    return Profiles.of(array).border_labels()
 
 
 def localisation_mm(
@@ -62,6 +54,22 @@ def level_shift(counts: NDArray[np.int64]) -> int | None:
     agreement = {shift: int(np.trace(counts[1:, 1:], offset=shift)) for shift in _SHIFTS}
     best = max(_SHIFTS, key=lambda shift: agreement[shift])
     return best if agreement[best] else None
+
+
+def called_labels(counts: NDArray[np.int64]) -> dict[int, int]:
+    """Return by reference label the label 1-25 of most of the bone that is predicted on it; ties to the lowest.
+
+    It is 0 where less than a tenth of the vertebra is predicted as bone: a rim shared with a neighbour says
+    nothing about the name. ``counts`` are the joint counts, shape (26, 26), by [reference, prediction]; the
+    transposed ones give by predicted label the reference label that it covers.
+    """
+    totals, named = counts.sum(axis=1), counts[:, 1:]
+    bone = named.sum(axis=1)
+    return {
+        int(label): int(named[label].argmax()) + 1 if bone[label] >= FOUND_SHARE * totals[label] else 0
+        for label in np.flatnonzero(totals)
+        if label
+    }
 
 
 def _distance_mm(label: int, centre: NDArray[np.float64], predicted: Mapping[int, NDArray[np.float64]]) -> float | None:

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from spine.errors import GridMismatchError
 from spine.labels import MAX_LABEL
-from spine.metrics.foreground import bone_words, flat, is_column_major
+from spine.metrics.foreground import bone_voxels
+from spine.metrics.profiles import Profiles
 
 _LABELS: Final = MAX_LABEL + 1
 
@@ -23,23 +24,38 @@ class Overlap:
     common_voxels: int
 
 
-def joint_counts(*, reference: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Count voxels by [reference label, predicted label] in one pass; the result has shape (26, 26).
+@dataclass(frozen=True)
+class Comparison:
+    """Two label maps counted in one pass: together, and each along its axes."""
 
-    Only 8-voxel words with bone in either map are counted one by one, the rest is background by subtraction.
+    counts: NDArray[np.int64]
+    """Voxels by [reference label, predicted label], shape (26, 26)."""
+    reference: Profiles
+    prediction: Profiles
+
+
+def compare(*, reference: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> Comparison:
+    """Count two maps of one shape in one pass; all metrics but the surface distances follow from the counts.
+
+    Only voxels with bone in either map are counted one by one, the rest is background by subtraction.
     Raises GridMismatchError where the shapes differ, InvalidValueError where a map is not uint8 within 0-25.
     """
     if reference.shape != prediction.shape:
         difference = f"size {reference.shape} against {prediction.shape}"
         raise GridMismatchError("reference", "prediction", difference=difference)
-    column_major = is_column_major(reference)
-    maps = [flat(labels, column_major=column_major) for labels in (reference, prediction)]
     counts = np.zeros(_LABELS * _LABELS, dtype=np.int64)
-    for _, (true, predicted) in bone_words(maps=maps):
-        pairs = true.astype(np.uint16) * np.uint16(_LABELS) + predicted
-        counts += np.bincount(pairs, minlength=counts.size)
+    profiles = Profiles.empty(reference.shape), Profiles.empty(reference.shape)
+    for indices, maps in bone_voxels(maps=[reference, prediction]):
+        counts += np.bincount(maps[0].astype(np.uint16) * np.uint16(_LABELS) + maps[1], minlength=counts.size)
+        for profile, labels in zip(profiles, maps, strict=True):
+            profile.add(indices, labels)
     counts[0] = reference.size - counts[1:].sum()
-    return counts.reshape(_LABELS, _LABELS)
+    return Comparison(counts=counts.reshape(_LABELS, _LABELS), reference=profiles[0], prediction=profiles[1])
+
+
+def joint_counts(*, reference: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Count voxels by [reference label, predicted label], shape (26, 26); raises as ``compare`` does."""
+    return compare(reference=reference, prediction=prediction).counts
 
 
 def overlaps(counts: NDArray[np.int64]) -> tuple[Overlap, ...]:

@@ -1,30 +1,40 @@
-"""All scores of one scan: overlap, identification, level shift and false positives in one value."""
+"""All scores of one scan: overlap, names, level shift, false positives and surfaces in one value."""
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from statistics import fmean
 from typing import Final
 
 import numpy as np
 
-from spine.metrics.identification import border_labels, centroids_mm, level_shift, localisation_mm
-from spine.metrics.overlap import Overlap, bone_dice, joint_counts, overlaps, present_dice
+from spine.metrics.identification import called_labels, level_shift, localisation_mm
+from spine.metrics.overlap import Comparison, bone_dice, compare, overlaps, present_dice
 from spine.metrics.scores import LabelScore, ScanScores
+from spine.metrics.surfaces import SurfaceScores, surface_scores
+from spine.volume.grid import Grid
 from spine.volume.nifti import Volume, require_one_grid
 
 EXTRA_VOXELS: Final = 500
 """A label that the reference lacks is an extra vertebra above this many voxels; below, it is a fragment."""
 
 
-def score_scan(*, case: str, patient: str | None, reference: Volume, prediction: Volume | None) -> ScanScores:
+def score_scan(
+    *, case: str, patient: str | None, reference: Volume, prediction: Volume | None, surfaces: bool = True
+) -> ScanScores:
     """Score the prediction of one scan; None is a missing prediction, scored as an empty one and named.
 
-    Raises GridMismatchError where the grids differ by more than 1e-4, InvalidValueError where a volume is not
-    a uint8 label map within 0-25.
+    Without ``surfaces`` the surface distances, which take most of the time, stay None. Raises GridMismatchError
+    where the grids differ by more than 1e-4, InvalidValueError where a volume is not a uint8 label map within
+    0-25, or where surfaces are asked for on a sheared grid.
     """
     missing = prediction is None
     predicted = prediction if prediction is not None else _empty_like(reference)
     require_one_grid(reference, predicted, names=(f"{case} (reference)", f"{case} (prediction)"))
-    counts = joint_counts(reference=reference.array, prediction=predicted.array)
-    labels = _label_scores(reference=reference, prediction=predicted, counted=overlaps(counts))
+    compared = compare(reference=reference.array, prediction=predicted.array)
+    between: dict[int, SurfaceScores] = {}
+    if surfaces:
+        between = surface_scores(case=case, reference=reference, prediction=predicted, compared=compared)
+    labels = _label_scores(compared, reference.grid, between)
     present = [score.dice for score in labels if score.dice is not None]
     extra = [score for score in labels if not score.reference_voxels]
     return ScanScores(
@@ -32,18 +42,21 @@ def score_scan(*, case: str, patient: str | None, reference: Volume, prediction:
         patient=patient,
         labels=labels,
         mean_dice=fmean(present) if present else None,
-        bone_dice=bone_dice(counts),
+        bone_dice=bone_dice(compared.counts),
         all_correct=_all_correct(labels) if present else None,
-        level_shift=level_shift(counts),
+        level_shift=level_shift(compared.counts),
         false_positive_labels=len(extra),
         false_positive_mm3=sum(score.predicted_voxels for score in extra) * reference.grid.voxel_mm3,
         missing=missing,
     )
 
 
-def _label_scores(*, reference: Volume, prediction: Volume, counted: tuple[Overlap, ...]) -> tuple[LabelScore, ...]:
-    distances = localisation_mm(reference=centroids_mm(reference), prediction=centroids_mm(prediction))
-    cut = border_labels(reference.array)
+def _label_scores(compared: Comparison, grid: Grid, surfaces: Mapping[int, SurfaceScores]) -> tuple[LabelScore, ...]:
+    distances = localisation_mm(
+        reference=compared.reference.centroids_mm(grid), prediction=compared.prediction.centroids_mm(grid)
+    )
+    cut = compared.reference.border_labels()
+    called, covers = called_labels(compared.counts), called_labels(compared.counts.T)
     return tuple(
         LabelScore(
             label=overlap.label,
@@ -58,8 +71,11 @@ def _label_scores(*, reference: Volume, prediction: Volume, counted: tuple[Overl
             at_border=overlap.label in cut,
             identified=distances[overlap.label] is not None if overlap.reference_voxels else None,
             localisation_mm=distances.get(overlap.label),
+            called=called.get(overlap.label),
+            covers=covers.get(overlap.label),
+            **asdict(surfaces.get(overlap.label, SurfaceScores())),
         )
-        for overlap in counted
+        for overlap in overlaps(compared.counts)
     )
 
 

@@ -48,7 +48,8 @@ class ScanScores(Value):
     level_shift: int | None
     """The offset in -3..3 that the prediction's names are off by (0 is right); None if nothing overlaps."""
     false_positive_labels: int
-    false_positive_mm3: float
+    false_positive_mm3: float | None
+    """None where only counts are known."""
     missing: bool
     """True where there was no prediction (a crash, a file that was not written)."""
 
@@ -102,7 +103,7 @@ class Summary(Value):
     missed_labels: int
     """Reference vertebrae whose label the prediction lacks."""
     false_positive_labels: int
-    false_positive_mm3: float
+    false_positive_mm3: float | None
     whole: GroupScores
     border: GroupScores
     """Vertebrae cut by the border of the field of view."""

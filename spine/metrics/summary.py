@@ -38,7 +38,7 @@ def summarize(scans: Sequence[ScanScores]) -> Summary:
         hd95_mm=everything.hd95_mm,
         missed_labels=everything.missed,
         false_positive_labels=sum(scan.false_positive_labels for scan in scans),
-        false_positive_mm3=sum(scan.false_positive_mm3 for scan in scans),
+        false_positive_mm3=_sum(scan.false_positive_mm3 for scan in scans),
         whole=_group("whole", scans, at_border=False),
         border=_group("border", scans, at_border=True),
         regions=tuple(_group(name, scans, labels=labels) for name, labels in REGIONS.items()),
@@ -102,6 +102,11 @@ def _reference_labels(scan: ScanScores) -> list[LabelScore]:
 def _has_level(scan: ScanScores) -> bool:
     # Bone that overlaps under names more than three levels off has no shift, yet is a wrong level.
     return scan.level_shift is not None or bool(scan.bone_dice)
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -64,12 +64,18 @@ class Grid:
         if not np.allclose(ours[:3, 3], theirs[:3, 3], rtol=0, atol=TOLERANCE):
             return f"origin {_rounded(ours[:3, 3])} against {_rounded(theirs[:3, 3])} mm"
         if not np.allclose(ours, theirs, rtol=0, atol=TOLERANCE):
-            return f"direction {self.orientation} against {other.orientation}"
+            turned = np.degrees(np.arccos(np.clip(_least_cosine(ours, theirs), -1, 1)))
+            return f"direction {self.orientation} against {other.orientation}, {turned:.2g} degrees apart"
         return None
 
     def millimetres(self, index: NDArray[np.float64]) -> NDArray[np.float64]:
         """Map voxel indices of shape (..., 3) to RAS+ millimetres."""
         return np.asarray(index @ self.matrix[:3, :3].T + self.matrix[:3, 3], dtype=np.float64)
+
+
+def _least_cosine(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    axes, others = (matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0) for matrix in (first, second))
+    return float((axes * others).sum(axis=0).min())
 
 
 def _rounded(values: object) -> tuple[float, ...]:

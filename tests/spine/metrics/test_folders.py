@@ -1,10 +1,13 @@
-"""Whole folders: nnU-Net's own numbers on the same files, and every way that folders go wrong."""
+"""Whole folders: their scores in order, several processes, and every way that folders go wrong."""
 
-import math
+import importlib
+import multiprocessing
+import sys
 
 import numpy as np
 import pytest
 
+import spine.workers
 from spine.errors import (
     GridMismatchError,
     InvalidValueError,
@@ -12,7 +15,8 @@ from spine.errors import (
     MissingPathError,
     UnreadableVolumeError,
 )
-from spine.metrics.folders import evaluate_folders
+from spine.metrics import heads
+from spine.metrics.folders import WorkerEndedError, evaluate_folders
 from spine.metrics.scores import Evaluation
 from spine.storage import read_json, write_json
 from spine.volume.nifti import write_volume
@@ -27,56 +31,15 @@ def folders(tmp_path, stack, on_grid):
     return {"references": tmp_path / "references", "predictions": tmp_path / "predictions"}
 
 
-def blobs(random):
-    array = np.zeros((20, 18, 16), dtype=np.uint8)
-    for label in random.choice(np.arange(1, 13), size=random.integers(0, 5), replace=False):
-        low = random.integers(0, 10, 3)
-        high = low + random.integers(3, 8, 3)
-        array[low[0] : high[0], low[1] : high[1], low[2] : high[2]] = label
-    return array
-
-
-def test_dice_nnunet_is_what_nnunet_computes_on_the_same_files(tmp_path, on_grid):
-    evaluation = pytest.importorskip("nnunetv2.evaluation.evaluate_predictions")
-    reader = pytest.importorskip("nnunetv2.imageio.simpleitk_reader_writer").SimpleITKIO()
-    random = np.random.default_rng(11)
-    held = set()
-    for number in range(6):
-        reference, noise = blobs(random), blobs(random)
-        prediction = np.where(random.random(reference.shape) < 0.8, reference, noise).astype(np.uint8)
-        prediction[noise == 3] = 13  # a label that no reference holds
-        for kind, array in (("references", reference), ("predictions", prediction)):
-            write_volume(tmp_path / kind / f"case_{number:04d}.nii.gz", on_grid(array))
-            held |= set(np.unique(array).tolist()) - {0}
-    assert 13 in held and len(held) < 25
-    theirs = evaluation.compute_metrics_on_folder(
-        str(tmp_path / "references"),
-        str(tmp_path / "predictions"),
-        None,
-        reader,
-        ".nii.gz",
-        sorted(held),
-        num_processes=1,
-    )
-    ours = evaluate_folders(references=tmp_path / "references", predictions=tmp_path / "predictions", name="blobs")
-    assert 0.1 < theirs["foreground_mean"]["Dice"] < 0.9
-    assert ours.summary.dice_nnunet == pytest.approx(theirs["foreground_mean"]["Dice"], abs=1e-9)
-    for case, scan in zip(theirs["metric_per_case"], ours.scans, strict=True):
-        counts = {label: told for label, told in case["metrics"].items() if not math.isnan(told["Dice"] or 0)}
-        assert [score.label for score in scan.labels] == sorted(counts)
-        for score in scan.labels:
-            told = counts[score.label]
-            assert (score.common_voxels, score.predicted_voxels, score.reference_voxels) == (
-                told["TP"],
-                told["n_pred"],
-                told["n_ref"],
-            )
-
-
 def test_scans_come_in_order_with_their_patients_and_are_reported(folders):
     told = []
-    result = evaluate_folders(**folders, name="toy", patients={"case_0002": "p9"}, on_case=told.append)
-    assert told == [scan.case for scan in result.scans] == ["case_0001", "case_0002"]
+
+    def on_case(*event):
+        told.append(event)
+
+    result = evaluate_folders(**folders, name="toy", patients={"case_0002": "p9"}, on_case=on_case)
+    assert told == [("case_0001", 1, 2), ("case_0002", 2, 2)]
+    assert [scan.case for scan in result.scans] == ["case_0001", "case_0002"]
     assert [scan.patient for scan in result.scans] == [None, "p9"]
     assert (result.name, result.summary.dice_scan_mean) == ("toy", 1.0)
 
@@ -148,3 +111,90 @@ def test_a_wrong_predictions_folder_is_told_by_the_first_names(folders, tmp_path
         write_volume(wrong / f"{first}.nii.gz", on_grid(stack()))
     with pytest.raises(InvalidValueError, match=rf"{first}.*case_0001"):
         evaluate_folders(references=folders["references"], predictions=wrong, name="toy")
+
+
+def test_cases_of_the_patients_that_are_none_of_the_references_are_refused(folders):
+    with pytest.raises(InvalidValueError, match=r"patients is 'scan_a'; expected cases named as .* 'case_0001'"):
+        evaluate_folders(**folders, name="toy", patients={"scan_a": "p1"})
+
+
+def test_several_processes_give_what_one_does(folders, stack, on_grid):
+    for number in range(3, 7):
+        for kind in folders:
+            labels = [10, 11, 12] if kind == "references" else [10, 11, 13]
+            write_volume(folders[kind] / f"case_{number:04d}.nii.gz", on_grid(stack(labels)))
+    told = []
+    several = evaluate_folders(
+        **folders, name="toy", workers=2, on_case=lambda case, done, _: told.append((case, done))
+    )
+    assert several == evaluate_folders(**folders, name="toy", workers=1)
+    assert [scan.case for scan in several.scans] == sorted(case for case, _ in told)
+    assert [done for _, done in told] == list(range(1, 7))
+
+
+READERS = """
+import os, signal
+from pathlib import Path
+from spine.volume.nifti import read_labels
+
+def deadly(path):
+    if path.name.startswith("case_0002"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return read_labels(path)
+
+def signing(path):
+    Path(path.parents[1], f"{os.getpid()}.pid").touch()
+    return read_labels(path)
+"""
+
+
+@pytest.fixture
+def readers(tmp_path, monkeypatch):
+    """A module with readers that worker processes can import."""
+    (tmp_path / "odd_readers.py").write_text(READERS)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield importlib.import_module("odd_readers")
+    del sys.modules["odd_readers"]
+
+
+def test_a_killed_process_is_an_error_that_names_its_case(folders, readers, stack, on_grid):
+    for kind in folders:
+        write_volume(folders[kind] / "case_0003.nii.gz", on_grid(stack()))
+    with pytest.raises(WorkerEndedError, match="^case_0002: the process that scored it was killed; expected enough"):
+        evaluate_folders(**folders, name="toy", workers=2, read_reference=readers.deadly)
+    assert not multiprocessing.active_children()
+
+
+def test_no_more_processes_work_than_the_free_memory_holds(folders, readers, monkeypatch, tmp_path):
+    head = heads.read_head(folders["references"] / "case_0001.nii.gz")
+    monkeypatch.setattr(spine.workers, "free_memory", lambda: int(1.9 * heads.needed_bytes(head, head)))
+    evaluate_folders(**folders, name="toy", workers=2, read_reference=readers.signing)
+    assert len(list(tmp_path.glob("*.pid"))) == 1
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_file_whose_voxels_are_damaged_is_the_same_error_from_any_process(folders, workers):
+    path = folders["predictions"] / "case_0002.nii.gz"
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(
+        UnreadableVolumeError, match=r"predictions/case_0002\.nii\.gz: can't be read.*; expected"
+    ) as caught:
+        evaluate_folders(**folders, name="toy", workers=workers)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_headers_tell_is_refused_before_anything_is_scored(folders, stack, on_grid):
+    told = []
+    write_volume(folders["predictions"] / "case_0002.nii.gz", on_grid(stack([5]), np.diag([2.0, 1.5, 1.5, 1.0])))
+    with pytest.raises(GridMismatchError, match=r"case_0002 \(reference\).*spacing \(1.5, 1.5, 1.5\) against \(2.0"):
+        evaluate_folders(**folders, name="toy", on_case=lambda *event: told.append(event))
+    (folders["predictions"] / "case_0002.nii.gz").write_bytes(b"\x1f\x8bno gzip")
+    with pytest.raises(UnreadableVolumeError, match=r"case_0002\.nii\.gz: can't be read"):
+        evaluate_folders(**folders, name="toy", on_case=lambda *event: told.append(event))
+    assert told == []
+
+
+def test_surfaces_are_left_out_where_they_are_not_wanted(folders):
+    summary = evaluate_folders(**folders, name="toy", surfaces=False).summary
+    assert summary.nsd_1_5mm is summary.hd95_mm is None
+    assert summary.dice_scan_mean == 1.0

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from spine.metrics.identification import border_labels, centroids_mm, level_shift, localisation_mm
+from spine.metrics.identification import border_labels, called_labels, centroids_mm, level_shift, localisation_mm
 from spine.metrics.overlap import joint_counts
 from spine.volume.nifti import read_labels, to_canonical
 
@@ -125,3 +125,28 @@ def test_level_shift_is_the_offset_of_the_predicted_names(stack, shift):
 def test_level_shift_at_its_edges(stack, reference, prediction, expected):
     counts = joint_counts(reference=stack(reference), prediction=stack(prediction))
     assert level_shift(counts) == expected
+
+
+@pytest.mark.parametrize(
+    ("predicted", "expected"),
+    [
+        ({7: 60, 8: 40}, 7),
+        ({8: 50, 7: 50}, 7),
+        ({0: 80, 8: 15, 7: 5}, 8),
+        ({0: 90, 8: 10}, 8),
+        ({0: 91, 8: 9}, 0),
+        ({0: 91, 7: 4, 8: 5}, 0),
+        ({0: 100}, 0),
+    ],
+    ids=["most", "tie to the lowest", "little bone", "a tenth", "less", "less under two names", "none"],
+)
+def test_a_vertebra_is_called_by_most_of_the_bone_on_it_where_that_is_a_tenth_of_it(predicted, expected):
+    counts = np.zeros((26, 26), dtype=np.int64)
+    counts[0, 0], counts[0, 8] = 10_000, 500
+    for label, voxels in predicted.items():
+        counts[7, label] = voxels
+    assert called_labels(counts) == {7: expected}
+    covered = called_labels(counts.T)  # by predicted label: bone outside the vertebra is no vertebra
+    assert covered.keys() == {label for label in (7, 8) if counts[:, label].any()}
+    assert covered.get(7, 7) == 7
+    assert covered[8] == (7 if predicted.get(8, 0) >= 0.1 * (500 + predicted.get(8, 0)) else 0)

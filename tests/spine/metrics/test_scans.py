@@ -24,6 +24,8 @@ def test_a_perfect_prediction_scores_one_everywhere(stack, score):
     assert (scan.false_positive_labels, scan.false_positive_mm3) == (0, 0.0)
     assert [label.label for label in scan.labels] == [20, 21, 22, 23]
     assert all(label.identified and label.localisation_mm == 0.0 for label in scan.labels)
+    assert all((label.called, label.covers) == (label.label, label.label) for label in scan.labels)
+    assert all((label.nsd_1_5mm, label.nsd_3mm, label.hd95_mm) == (1.0, 1.0, 0.0) for label in scan.labels)
 
 
 @pytest.mark.parametrize("shift", [1, -1])
@@ -35,6 +37,27 @@ def test_a_spine_named_one_level_off_keeps_its_bone_and_loses_its_names(stack, s
     assert (summary.id_rate, summary.wrong_level_rate) == (0.0, 1.0)
     assert summary.wrong_level_cases == ("case_0001",)
     assert scan.false_positive_labels == 1
+
+
+def test_a_renamed_vertebra_is_called_otherwise_and_its_own_surface_is_missed(stack, score):
+    scan = score(stack([20, 21, 22]), stack([20, 21, 0]) + stack([0, 0, 19]))
+    told = {label.label: (label.called, label.covers, label.nsd_3mm, label.hd95_mm) for label in scan.labels}
+    assert told == {
+        19: (None, 22, None, None),
+        20: (20, 20, 1.0, 0.0),
+        21: (21, 21, 1.0, 0.0),
+        22: (19, None, 0.0, None),
+    }
+
+
+def test_without_surfaces_all_else_is_the_same(stack, on_grid):
+    volumes = {"reference": on_grid(stack()), "prediction": on_grid(np.roll(stack(), 2, axis=1))}
+    full = score_scan(case="c", patient=None, **volumes)
+    quick = score_scan(case="c", patient=None, surfaces=False, **volumes)
+    unknown = {"nsd_1_5mm": None, "nsd_3mm": None, "hd95_mm": None}
+    assert all(0.0 < label.nsd_1_5mm < label.nsd_3mm == 1.0 for label in full.labels)
+    assert quick.labels == tuple(label.model_copy(update=unknown) for label in full.labels)
+    assert quick.model_copy(update={"labels": full.labels}) == full
 
 
 def test_names_off_by_more_than_three_levels_are_a_wrong_level_without_a_shift(stack, score):
@@ -49,6 +72,8 @@ def test_a_missing_prediction_scores_as_an_empty_one_and_is_named(stack, score, 
     assert scan.missing is missing
     assert (scan.mean_dice, scan.bone_dice, scan.all_correct, scan.level_shift) == (0.0, 0.0, False, None)
     assert [(label.dice, label.identified, label.localisation_mm) for label in scan.labels] == [(0.0, False, None)] * 4
+    assert [(label.called, label.covers) for label in scan.labels] == [(0, None)] * 4
+    assert [(label.nsd_1_5mm, label.nsd_3mm, label.hd95_mm) for label in scan.labels] == [(0.0, 0.0, None)] * 4
 
 
 def test_an_empty_reference_has_no_mean_and_its_false_positives_are_counted(stack, score):
@@ -56,6 +81,8 @@ def test_an_empty_reference_has_no_mean_and_its_false_positives_are_counted(stac
     assert (scan.mean_dice, scan.bone_dice, scan.all_correct, scan.level_shift) == (None, 0.0, None, None)
     assert (scan.false_positive_labels, scan.false_positive_mm3) == (2, pytest.approx(1600 * 1.5**3))
     assert [(label.dice, label.identified) for label in scan.labels] == [(None, None)] * 2
+    assert [(label.called, label.covers) for label in scan.labels] == [(None, 0)] * 2
+    assert [(label.nsd_1_5mm, label.nsd_3mm, label.hd95_mm) for label in scan.labels] == [(None, None, None)] * 2
 
 
 def test_two_empty_maps_say_nothing(stack, score):

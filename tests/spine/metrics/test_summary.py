@@ -1,6 +1,4 @@
-"""The means of a real evaluation of 175 scans, and the policies on absent things."""
-
-from pathlib import Path
+"""Which mean is which, and the policies on absent things."""
 
 import pytest
 
@@ -8,9 +6,6 @@ from spine.labels import NAMES, REGIONS
 from spine.metrics.overlap import present_dice
 from spine.metrics.scores import LabelScore, ScanScores
 from spine.metrics.summary import summarize
-from spine.storage import read_json
-
-SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
 
 
 def from_counts(case, counts, **known):
@@ -44,36 +39,11 @@ def from_counts(case, counts, **known):
     )
 
 
-@pytest.fixture(scope="module")
-def real_scans():
-    path = SHARED / "reference_results" / "validation_summary.json"
-    if not path.is_file():
-        pytest.skip(f"{path} is not there: the shared real data is no part of a fresh clone")
-    cases = read_json(path, expected="a summary of nnU-Net")["metric_per_case"]
-    return [
-        from_counts(
-            Path(case["prediction_file"]).name,
-            {
-                int(label): (int(told["n_ref"]), int(told["n_pred"]), int(told["TP"]))
-                for label, told in case["metrics"].items()
-            },
-        )
-        for case in cases
-    ]
-
-
-def test_the_three_means_of_a_real_evaluation_are_reproduced(real_scans):
-    summary = summarize(real_scans)
-    assert (summary.scans, summary.scans_with_labels) == (175, 171)
-    assert summary.dice_nnunet == pytest.approx(0.8837253867957031, abs=1e-9)
-    assert summary.dice_scan_mean == pytest.approx(0.894770, abs=5e-7)
-    assert summary.dice_label_macro == pytest.approx(0.905362, abs=5e-7)
-
-
-def test_scores_that_are_not_known_are_none_rather_than_zero(real_scans):
-    summary = summarize(real_scans)
+def test_scores_that_are_not_known_are_none_rather_than_zero():
+    summary = summarize([from_counts("a", {20: (10, 9, 8)})])
     assert summary.id_rate is summary.all_correct_rate is summary.wrong_level_rate is None
-    assert summary.bone_dice is summary.localisation_mm is None
+    assert summary.bone_dice is summary.localisation_mm is summary.misnamed_rate is None
+    assert summary.nsd_1_5mm is summary.nsd_3mm is summary.hd95_mm is None
     assert summary.wrong_level_cases == ()
 
 
@@ -132,3 +102,22 @@ def test_a_crash_is_named_and_does_not_dilute_the_wrong_level_rate():
 def test_no_scans_give_no_means():
     summary = summarize([])
     assert (summary.scans, summary.dice_scan_mean, summary.dice_nnunet, summary.id_rate) == (0, None, None, None)
+
+
+def test_surfaces_are_means_over_scans_and_misses_are_counted_beside_hd95():
+    found = {"dice": 1.0, "at_border": False, "identified": True, "localisation_mm": 0.0}
+    voxels = {"reference_voxels": 10, "common_voxels": 0}
+    scan = from_counts("a", {})
+    labels = (
+        LabelScore(label=1, predicted_voxels=9, nsd_1_5mm=0.5, nsd_3mm=0.8, hd95_mm=4.0, called=1, **voxels, **found),
+        LabelScore(label=2, predicted_voxels=0, nsd_1_5mm=0.0, nsd_3mm=0.0, hd95_mm=None, called=0, **voxels, **found),
+    )
+    other = LabelScore(
+        label=8, predicted_voxels=9, nsd_1_5mm=1.0, nsd_3mm=1.0, hd95_mm=1.0, called=9, **voxels, **found
+    )
+    summary = summarize([scan.model_copy(update={"labels": held}) for held in (labels, (other,))])
+    assert (summary.nsd_1_5mm, summary.nsd_3mm) == (pytest.approx(0.625), pytest.approx(0.7))
+    assert (summary.hd95_mm, summary.missed_labels) == (pytest.approx(2.5), 1)
+    assert summary.misnamed_rate == pytest.approx(1 / 2)
+    regions = {region.name: region for region in summary.regions if region.scans}
+    assert (regions["C1-C4"].hd95_mm, regions["C1-C4"].missed, regions["T1-T4"].misnamed_rate) == (4.0, 1, 1.0)
