@@ -1,101 +1,135 @@
-"""Model versions side by side: their scores, and the paired difference where they saw the same scans."""
+"""Models side by side, registered versions or evaluations in files: scores, and what differs on the same scans."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from model_registry.errors import EvidenceError
+from components.gate_candidate.report.differences import Contrast, contrast
+from components.gate_candidate.report.entrants import MOST_ENTRANTS, Entrant
+from components.gate_candidate.report.scores import SCORES
 from model_registry.lifecycle import Registry
-from model_registry.pairing import mean_dice, paired_scans, patient_differences, scan_differences
-from model_registry.policy import AgainstChampion
-from model_registry.statistics import PairedDifference, paired_difference
-from spine.errors import InvalidValueError
+from spine.errors import InvalidValueError, MissingPathError
+from spine.metrics.nnunet_summary import read_evaluation
 from spine.metrics.scores import Evaluation, Summary
 
-_SCORES = {
-    "Dice (GT-present, scan mean)": "dice_scan_mean",
-    "Dice (GT-present, label macro)": "dice_label_macro",
-    "Dice (nnU-Net)": "dice_nnunet",
-    "bone Dice": "bone_dice",
-    "identification rate": "id_rate",
-    "all levels right": "all_correct_rate",
-    "wrong level rate": "wrong_level_rate",
-    "localisation error, mm": "localisation_mm",
-    "Dice, whole vertebrae": "whole.dice",
-    "Dice, border vertebrae": "border.dice",
-}
+_TWO_OR_MORE: Final = f"2 to {MOST_ENTRANTS} different ones, versions or files"
+DIFFERENCE_COLUMNS: Final = ("difference", "score", "patients", "mean", "95 % interval", "smallest detectable")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Evaluations of several versions, the first being the one that others are held to."""
+    """Evaluations of several models, the first being the one that others are held to."""
 
-    versions: tuple[int, ...]
-    evaluations: tuple[Evaluation, ...]
-    differences: tuple[PairedDifference | None, ...]
-    """Each later version minus the first; None where the scans are not the same."""
+    entrants: tuple[Entrant, ...]
+    contrasts: tuple[Contrast, ...]
+    """Each later one minus the first."""
 
     def rows(self) -> list[tuple[object, ...]]:
-        """Return a row a score, a column a version."""
-        return score_rows([evaluation.summary for evaluation in self.evaluations])
+        """Return a row a score and a region that any model has cases of, a column a model."""
+        return score_rows([entrant.evaluation.summary for entrant in self.entrants])
+
+    def difference_rows(self) -> list[tuple[object, ...]]:
+        """Return a row a score of each later model against the first, where these saw the same scans."""
+        return [
+            (f"{found.name} minus {found.against}", row.name, row.difference.patients, row.difference.mean,
+             _interval(row.difference.low, row.difference.high), row.difference.detectable)
+            for found in self.contrasts
+            for row in found.rows
+        ]  # fmt: skip
 
     def differences_in_words(self) -> list[str]:
-        """Say for each later version how far it is from the first."""
-        first, lines = self.versions[0], []
-        for version, difference in zip(self.versions[1:], self.differences, strict=True):
-            if difference is None or difference.mean is None:
-                lines.append(f"version {version} and {first} were not evaluated on the same scans")
-            elif difference.low is None:
-                lines.append(f"version {version} minus {first}: {difference.mean:+.4f} Dice on one patient")
-            else:
-                lines.append(
-                    f"version {version} minus {first}: {difference.mean:+.4f} Dice "
-                    f"[{difference.low:+.4f}, {difference.high:+.4f}] over {difference.patients} patients "
-                    f"(95 % BCa; smallest difference seen: {difference.detectable:.4f})"
-                )
-        return lines
+        """Say for each later model how far its mean Dice is from the first's."""
+        return [found.reason or _in_words(found) for found in self.contrasts]
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as JSON."""
         return {
-            "versions": list(self.versions),
-            "summaries": [evaluation.summary.model_dump(mode="json") for evaluation in self.evaluations],
+            "models": [
+                {"name": name, "evaluation": evaluation.digest, "summary": evaluation.summary.model_dump(mode="json")}
+                for name, evaluation in ((entrant.name, entrant.evaluation) for entrant in self.entrants)
+            ],
             "differences": [
-                None if difference is None else difference.model_dump(mode="json") for difference in self.differences
+                {
+                    "name": found.name,
+                    "minus": found.against,
+                    "scores": {row.name: row.difference.model_dump(mode="json") for row in found.rows},
+                    "reason": found.reason,
+                }
+                for found in self.contrasts
             ],
         }
 
 
+def compare(root: Path, given: Sequence[str]) -> Comparison:
+    """Compare models, each the number of a registered version or a file with an evaluation.
+
+    A version's evaluation is that of its bundle, which is verified. Raises InvalidValueError for fewer than two or
+    the same one twice, UnknownNameError for a version that isn't there, MissingPathError and MalformedFileError
+    for a file.
+    """
+    different = {int(text) if text.isdigit() else Path(text).resolve() for text in given}
+    if not 2 <= len(given) <= MOST_ENTRANTS or len(different) < len(given):
+        raise InvalidValueError("what to compare", " ".join(given), expected=_TWO_OR_MORE)
+    # Before any bundle is verified, which takes a while.
+    for path in (Path(text) for text in given if not text.isdigit()):
+        if not path.exists():
+            raise MissingPathError(path, expected="the number of a version, or a file with an evaluation")
+    names = _names(given)
+    entrants = tuple(Entrant(name, _evaluation(root, text)) for name, text in zip(names, given, strict=True))
+    return Comparison(entrants, tuple(contrast(entrant, entrants[0]) for entrant in entrants[1:]))
+
+
 def compare_versions(root: Path, versions: Sequence[int]) -> Comparison:
-    """Compare registered versions by the evaluations in their bundles, each bundle verified."""
-    if len(versions) < 2 or len(set(versions)) != len(versions):
-        raise InvalidValueError("versions", list(versions), expected="two or more different versions")
-    registry = Registry(root)
-    evaluations = [
-        Evaluation.parse(registry.verified_bundle(version).json("evaluation.json"), where=f"version {version}")
-        for version in versions
-    ]
-    differences = [_difference(evaluation, evaluations[0]) for evaluation in evaluations[1:]]
-    return Comparison(versions=tuple(versions), evaluations=tuple(evaluations), differences=tuple(differences))
+    """Compare registered versions; see ``compare``."""
+    return compare(root, [str(version) for version in versions])
 
 
 def score_rows(summaries: Sequence[Summary]) -> list[tuple[object, ...]]:
-    """Return a row a score and a region that any summary has cases of."""
-    rows: list[tuple[object, ...]] = [
-        (name, *(attrgetter(attribute)(summary) for summary in summaries)) for name, attribute in _SCORES.items()
-    ]
+    """Return a row a score, then rows for each region that any summary has cases of."""
+    rows: list[tuple[object, ...]] = [(score.name, *(score.read(summary) for summary in summaries)) for score in SCORES]
     for regions in zip(*(summary.regions for summary in summaries), strict=True):
         if any(region.scans for region in regions):
-            rows.append((f"Dice of {regions[0].name}", *(region.dice for region in regions)))
+            rows.append((f"{regions[0].name}: Dice", *(region.dice for region in regions)))
+            rows.extend(_known_rows(f"{regions[0].name}: NSD at 3 mm", [region.nsd_3mm for region in regions]))
+            rows.extend(_known_rows(f"{regions[0].name}: ID rate", [region.id_rate for region in regions]))
     return rows
 
 
-def _difference(evaluation: Evaluation, first: Evaluation) -> PairedDifference | None:
-    try:
-        pairs = paired_scans(evaluation, first)
-    except EvidenceError:
-        return None
-    differences = patient_differences(pairs, scan_differences(pairs, mean_dice))
-    return paired_difference(differences, settings=AgainstChampion())
+def _known_rows(name: str, values: Sequence[float | None]) -> Iterator[tuple[object, ...]]:
+    if any(value is not None for value in values):
+        yield (name, *values)
+
+
+def _evaluation(root: Path, given: str) -> Evaluation:
+    if given.isdigit():
+        bundle = Registry(root).verified_bundle(int(given))
+        return Evaluation.parse(bundle.json("evaluation.json"), where=f"version {int(given)}")
+    return read_evaluation(Path(given))
+
+
+def _names(given: Sequence[str]) -> list[str]:
+    """Call versions by their number, files by their name and as many of its folders as tell them apart."""
+    names: list[str] = []
+    for depth in range(1, max(len(Path(text).absolute().parts) for text in given) + 1):
+        names = [f"version {int(text)}" if text.isdigit() else _tail(Path(text), depth) for text in given]
+        if len(set(names)) == len(names):
+            break
+    return names
+
+
+def _tail(path: Path, depth: int) -> str:
+    return "/".join(path.absolute().with_suffix("").parts[-depth:])
+
+
+def _interval(low: float | None, high: float | None) -> str | None:
+    return None if low is None or high is None else f"{low:+.4f} to {high:+.4f}"
+
+
+def _in_words(found: Contrast) -> str:
+    dice = found.rows[0].difference
+    said = f"{found.name} minus {found.against}: {dice.mean:+.4f} Dice"
+    interval = _interval(dice.low, dice.high)
+    if interval is None:
+        return f"{said} on one patient"
+    return f"{said} ({interval} over {dice.patients} patients; smallest detectable: {dice.detectable:.4f})"

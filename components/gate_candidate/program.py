@@ -11,7 +11,8 @@ from model_registry.policy import Policy, given_policy
 from model_registry.verdict import Verdict
 from spine import progress
 from spine.logs import run_program
-from spine.records import OUT_OF_FOLD_FILE, TEST_FILE, EvaluationRecord, Plan
+from spine.metrics.alternatives import read_alternatives
+from spine.records import ALTERNATIVES_FILE, MASKS_FOLDER, OUT_OF_FOLD_FILE, TEST_FILE, EvaluationRecord, Plan
 from spine.settings import settings
 from spine.steps import run_step
 from spine.storage import short, write_json
@@ -33,8 +34,9 @@ def gate_candidate(*, root: Path, plan: Plan, evaluation: EvaluationRecord, poli
     write_json(folder / "policy.json", policy.model_dump(mode="json"))
     if rival:
         write_json(folder / "champion.json", rival.model_dump(mode="json"))
+    evaluated = root / evaluation.folder
     pictures = make_pictures(
-        dataset=root / plan.dataset_folder, predictions=root / evaluation.folder / "predictions", evaluation=candidate
+        dataset=root / plan.dataset_folder, predictions=evaluated / MASKS_FOLDER, evaluation=candidate
     )
     write_pictures(folder / "pictures", pictures)
     write_report(
@@ -44,6 +46,7 @@ def gate_candidate(*, root: Path, plan: Plan, evaluation: EvaluationRecord, poli
         champion=rival,
         verdict=verdict,
         pictures=pictures,
+        alternatives=read_alternatives(evaluated / ALTERNATIVES_FILE),
     )
     verdict.write(folder / "verdict.json")
     progress.report(STEP, "judge", done=1, total=1, note=verdict.summary)

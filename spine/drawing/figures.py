@@ -13,11 +13,15 @@ _BYTES = 300_000
 
 
 class Sheet:
-    """A white figure of ``width`` by ``height`` pixels, on which axes are placed from the top left corner."""
+    """A white figure of ``width`` by ``height`` pixels, on which axes are placed from the top left corner.
 
-    def __init__(self, *, width: float, height: float) -> None:
+    ``density`` draws it with that many pixels to each of these: charts of 2 stay sharp in print.
+    """
+
+    def __init__(self, *, width: float, height: float, density: int = 1) -> None:
         self.width, self.height = round(width), round(height)
-        self.figure = Figure(figsize=(self.width / DPI, self.height / DPI), dpi=DPI, facecolor="white")
+        size = (self.width / DPI, self.height / DPI)
+        self.figure = Figure(figsize=size, dpi=DPI * density, facecolor="white")
         self._canvas = FigureCanvasAgg(self.figure)
 
     def axes(self, left: float, top: float, width: float, height: float) -> Axes:

@@ -49,6 +49,8 @@ def count(value: float | None) -> str:
 def shift_words(scan: ScanScores) -> str:
     """Say at which level a scan's vertebrae were named."""
     if scan.level_shift is None:
+        if scan.bone_dice is None:
+            return "level not known"
         return "no bone in common within three levels" if scan.bone_dice else "no bone in common"
     if scan.level_shift == 0:
         return "named at the right level"
@@ -73,11 +75,16 @@ def image(png: bytes, *, alt: str) -> Markup:
     return Markup(f'<img alt="{escape(alt)}" src="data:image/png;base64,{data}">')
 
 
-def table(caption: str, columns: Sequence[Column], rows: Sequence[Sequence[str | Markup]]) -> Markup:
-    """Return a table with a caption and scoped headings, in a frame that scrolls where the screen is narrow."""
+def table(
+    caption: str, columns: Sequence[Column], rows: Sequence[Sequence[str | Markup]], *, kind: str = "plain"
+) -> Markup:
+    """Return a table with a caption and scoped headings, in a frame that scrolls where the screen is narrow.
+
+    ``kind`` is its class: what the style has widths for.
+    """
     head = tag("tr", *(tag("th", column.heading, scope="col", class_=column.kind) for column in columns))
     body = (tag("tr", *(_cell(column, cell) for column, cell in zip(columns, row, strict=True))) for row in rows)
-    whole = tag("table", tag("caption", caption), tag("thead", head), tag("tbody", *body))
+    whole = tag("table", tag("caption", caption), tag("thead", head), tag("tbody", *body), class_=kind)
     return tag("div", whole, class_="table")
 
 

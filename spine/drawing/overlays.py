@@ -23,11 +23,11 @@ from spine.drawing.shading import (
 )
 from spine.labels import NAMES
 
-_WIDTH, _GAP, _HEAD, _FOOT = 1240, 8, 40, 30
+_WIDTH, _GAP, _HEAD, _FOOT = 1240, 8, 46, 34
 _SMALLEST_NAMED = 30
 _OUTLINE = (withStroke(linewidth=2.2, foreground="black"),)
 _BAR_MM = 50
-_LETTER = 6.8  # width of a bold letter in pixels, at the size of the names
+_LETTER = 8.2  # width of a bold letter in pixels, at the size of the names
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,9 @@ def draw_case(*, case: str, planes: tuple[Plane, Plane], compared: bool = True) 
             left += (plane.image.shape[1] if one_row else max(widths) * scale) + _GAP
         if not one_row:
             left, top = float(_GAP), top + tall + _GAP + _HEAD
-    sheet.figure.text(_GAP / sheet.width, 1 - 5 / sheet.height, case, va="top", size=9, weight="bold", parse_math=False)
+    sheet.figure.text(
+        _GAP / sheet.width, 1 - 5 / sheet.height, case, va="top", size=11, weight="bold", parse_math=False
+    )
     if compared:
         _legend(sheet)
     return sheet.png()
@@ -110,16 +112,16 @@ def _named(shape: NDArray[np.bool_], name: str) -> Iterator[tuple[str, float, fl
 def _draw(axes: Axes, panel: _Panel, plane: Plane) -> None:
     axes.set_axis_off()
     axes.imshow(panel.picture, interpolation="nearest", aspect="auto")
-    axes.set_title(panel.title, size=9, pad=3, loc="left")
+    axes.set_title(panel.title, size=11, pad=3, loc="left")
     height, width = plane.image.shape
     for name, column, row in panel.names:
         half = _LETTER * len(name) / 2
         inside = (min(max(column, half), width - half), min(max(row, 7), height - 7))
-        _write(axes, *inside, name, size=7.5, weight="bold")
+        _write(axes, *inside, name, size=9, weight="bold")
     if panel.oriented:
         _orient(axes, plane)
     if panel.remark:
-        _write(axes, width / 2, height / 2, panel.remark, size=10, weight="bold")
+        _write(axes, width / 2, height / 2, panel.remark, size=11, weight="bold")
 
 
 def _orient(axes: Axes, plane: Plane) -> None:
@@ -128,11 +130,11 @@ def _orient(axes: Axes, plane: Plane) -> None:
     left, right = plane.sides
     sides = ((left, 8, height / 2), (right, width - 8, height / 2), ("S", width / 2, 9), ("I", width / 2, height - 9))
     for letter, x, y in sides:
-        _write(axes, x, y, letter, size=9, weight="bold", color="#ffe9a8")
+        _write(axes, x, y, letter, size=11, weight="bold", color="#ffe9a8")
     length = _BAR_MM / plane.column_mm
     if length < 0.6 * width:
         axes.plot([6, 6 + length], [height - 6] * 2, color="white", linewidth=2, path_effects=_OUTLINE)
-        _write(axes, 6, height - 16, f"{_BAR_MM} mm", size=7, horizontalalignment="left")
+        _write(axes, 6, height - 16, f"{_BAR_MM} mm", size=9, horizontalalignment="left")
 
 
 def _write(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:
@@ -145,8 +147,8 @@ def _legend(sheet: Sheet) -> None:
     left = float(_GAP)
     for error in entries:
         name = error.name if error else "agreement (white edge)"
-        axes = sheet.axes(left, sheet.height - 24, 30, 16)
+        axes = sheet.axes(left, sheet.height - 26, 30, 18)
         axes.set_axis_off()
-        axes.imshow(swatch(error, rows=16, columns=30), interpolation="nearest", aspect="auto")
-        sheet.figure.text((left + 36) / sheet.width, 16 / sheet.height, name, va="center", size=8)
-        left += 36 + 6.4 * len(name) + 18
+        axes.imshow(swatch(error, rows=18, columns=30), interpolation="nearest", aspect="auto")
+        sheet.figure.text((left + 36) / sheet.width, 17 / sheet.height, name, va="center", size=11)
+        left += 36 + 8.6 * len(name) + 22

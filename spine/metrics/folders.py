@@ -6,10 +6,11 @@ from functools import partial
 from pathlib import Path
 
 from spine.errors import InvalidValueError, MissingPathError, SpinelineError
-from spine.metrics.heads import needed_bytes, read_head, require_perpendicular, require_same_space
+from spine.metrics.heads import needed_bytes, read_head, require_same_space
 from spine.metrics.scans import score_scan
 from spine.metrics.scores import Evaluation, ScanScores
 from spine.metrics.summary import summarize
+from spine.metrics.surfaces import require_perpendicular
 from spine.volume.nifti import SUFFIXES, Volume, case_name, read_labels, to_canonical
 from spine.workers import each
 
@@ -89,7 +90,7 @@ def _checked(pair: _Pair, *, surfaces: bool) -> int:
     if prediction:
         require_same_space(pair.case, reference, prediction)
     if surfaces:
-        require_perpendicular(pair.case, reference)
+        require_perpendicular(case=pair.case, grid=reference.grid)
     return needed_bytes(reference, prediction)
 
 

@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 from nibabel.orientations import inv_ornt_aff, io_orientation
 
-from spine.errors import GridMismatchError, InvalidValueError
+from spine.errors import GridMismatchError
 from spine.volume.grid import Grid
 from spine.volume.nifti import read_labels
 
@@ -63,14 +63,6 @@ def require_same_space(case: str, reference: Head, prediction: Head) -> None:
         difference = difference and f"{difference}, both in RAS order"
     if difference:
         raise GridMismatchError(f"{case} (reference)", f"{case} (prediction)", difference=difference)
-
-
-def require_perpendicular(case: str, head: Head) -> None:
-    """Raise InvalidValueError where axes are slanted: surface distances are not defined on such a grid."""
-    if not head.grid.is_orthonormal:
-        what = f"largest cosine between two axes of {case}"
-        expected = "perpendicular axes within 1e-4, or scores without surfaces"
-        raise InvalidValueError(what, round(head.grid.largest_cosine, 6), expected=expected)
 
 
 def _canonical(grid: Grid) -> Grid:

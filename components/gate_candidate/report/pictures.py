@@ -21,7 +21,7 @@ class CasePicture:
     png: bytes
 
 
-def make_pictures(*, dataset: Path, predictions: Path, evaluation: Evaluation, worst: int = 6) -> list[CasePicture]:
+def make_pictures(*, dataset: Path, predictions: Path, evaluation: Evaluation, worst: int = 10) -> list[CasePicture]:
     """Draw the ``worst`` scans by mean Dice from a prepared ``dataset`` and a folder of ``<case>.nii.gz``.
 
     A prediction that was not written is shown as such. Raises EvidenceError where the data set lacks a case.

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from model_registry.statistics import PairedDifference
+from components.gate_candidate.report import parts
+from components.gate_candidate.report.differences import DifferenceRow
 from model_registry.verdict import Rule, Verdict
 from spine.drawing.markup import (
     NOTHING,
@@ -15,6 +16,7 @@ from spine.drawing.markup import (
     table,
     tag,
 )
+from spine.labels import NAMES, REGIONS
 from spine.metrics.scores import Evaluation
 
 OUTCOMES = {
@@ -38,34 +40,58 @@ def verdict_band(verdict: Verdict) -> Markup:
 
 
 def rules_table(verdict: Verdict) -> Markup:
-    """Return every rule as it was applied."""
+    """Return every rule as it was applied, with what would decide it and the cases that hurt most."""
     rows = [
         (
-            rule.name,
-            _rule_value(rule),
-            _interval(rule.difference),
-            rule.expected,
+            joined((rule.name, tag("span", rule.expected, class_="ci"))),
+            _rule_value(rule, rule.value),
+            _interval(rule),
+            _rule_value(rule, rule.threshold),
             tag("span", _DECISIONS[rule.passed][1], class_=f"decision {_DECISIONS[rule.passed][0]}"),
+            NOTHING if rule.more_cases is None else f"{rule.more_cases}",
             ", ".join(rule.worst_cases) or NOTHING,
         )
         for rule in verdict.rules
     ]
     columns = [
-        Column("Rule", "row"), Column("Found"), Column("Interval"), Column("Expected", "words"),
-        Column("Decision", "words"), Column("Worst cases", "words"),
+        Column("Rule, and what it expects", "row"), Column("Found"), Column("95 % interval"), Column("Threshold"),
+        Column("Decision", "words"), Column("More cases to decide"), Column("Worst five cases", "words"),
     ]  # fmt: skip
-    return table(f"Rules of policy {verdict.policy_name}, over {verdict.scans} scans with labels", columns, rows)
+    caption = f"Rules of policy {verdict.policy_name}, version {verdict.policy_version}, "
+    return table(f"{caption}over {verdict.scans} scans with labels", columns, rows, kind="rules")
 
 
-def unseen_regions(verdict: Verdict) -> Markup:
-    """Say plainly of which regions the test set shows nothing."""
-    regions = verdict.regions_without_cases
-    if not regions:
-        return tag("p", "Every region of the spine is shown by at least one test scan.")
+def difference_rows(verdict: Verdict) -> list[DifferenceRow]:
+    """Return the rules that compare with the model in use, as rows of the chart."""
+    return [
+        DifferenceRow(
+            name=rule.name.removesuffix(" against the model in use").removeprefix("Dice of "),
+            difference=rule.difference,
+            bound=rule.threshold,
+            passed=rule.passed,
+        )
+        for rule in verdict.rules
+        if rule.difference
+    ]
+
+
+def unseen(verdict: Verdict) -> Markup:
+    """Say plainly of which regions and levels the test set shows nothing, and which it shows too rarely to compare."""
+    inside = {NAMES[label] for region in verdict.regions_without_cases for label in REGIONS[region]}
+    levels = [level for level in verdict.levels_without_cases if level not in inside]
+    names = [*verdict.regions_without_cases, *levels]
+    said = [_unshown(names)] if names else [tag("p", "Every level of the spine is shown by at least one test scan.")]
+    if verdict.regions_not_compared:
+        few = f"Too few test scans show {_listed(verdict.regions_not_compared)} to compare the two models there."
+        said.append(tag("p", few, class_="unseen"))
+    return joined(said)
+
+
+def _unshown(names: Sequence[str]) -> Markup:
     return tag(
         "p",
-        tag("strong", f"Nothing can be said about {_listed(regions)}: "),
-        f"no test scan shows {'it' if len(regions) == 1 else 'them'}.",
+        tag("strong", f"Nothing can be said about {_listed(names)}: "),
+        f"no test scan shows {'it' if len(names) == 1 else 'them'}.",
         class_="unseen",
     )
 
@@ -78,9 +104,7 @@ def footer(candidate: Evaluation, verdict: Verdict) -> Markup:
         ("Evaluation of the model in use", verdict.champion or "none: no model was in use"),
         ("Verdict", verdict.digest),
     ]
-    rows = [joined((tag("dt", name), tag("dd", tag("code", digest)))) for name, digest in digests]
-    aim = tag("p", tag("strong", "For research and decision support, not for clinical use."))
-    return tag("footer", aim, tag("dl", *rows))
+    return parts.footer(digests)
 
 
 def _sentence(verdict: Verdict) -> str:
@@ -88,18 +112,21 @@ def _sentence(verdict: Verdict) -> str:
     return words[:1].upper() + words[1:] + "."
 
 
-def _rule_value(rule: Rule) -> str:
+def _rule_value(rule: Rule, value: float | None) -> str:
     if rule.difference:
-        return signed(rule.value)
+        return signed(value)
     # A count of 1 and a score of 1 look alike, but a count is expected in whole numbers.
     whole = rule.expected == "none" or rule.expected.rsplit(" ", 1)[-1].isdigit()
-    return count(rule.value) if whole else number(rule.value)
+    return count(value) if whole else number(value)
 
 
-def _interval(difference: PairedDifference | None) -> str:
-    if difference is None or difference.low is None or difference.high is None:
+def _interval(rule: Rule) -> str:
+    if rule.low is not None and rule.high is not None:
+        return f"{_rule_value(rule, rule.low)} to {_rule_value(rule, rule.high)}"
+    found = rule.difference
+    if found is None or found.low is None or found.high is None:
         return NOTHING
-    return f"{signed(difference.low)} to {signed(difference.high)}"
+    return f"{signed(found.low)} to {signed(found.high)}"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,12 +1,16 @@
-"""The report's scores: headlines with their meaning, regions of the spine, and a row a scan."""
+"""The report's scores: headlines with their meaning, scans at a wrong level, and a row a scan."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
 
+from components.gate_candidate.report.entrants import Entrant
 from spine.drawing.markup import (
     NOTHING,
     Column,
     Markup,
     count,
+    joined,
     number,
     percent,
     signed,
@@ -17,77 +21,90 @@ from spine.metrics.scores import Evaluation, ScanScores, Summary
 
 _NAMED_CASES = 12
 
-_SCORES: tuple[tuple[str, str, Callable[[Summary], str]], ...] = (
-    ("Dice, GT-present, scan mean", "Primary. Per scan the mean over the vertebrae that the reference shows, a missed "
-     "one scoring 0; then the mean over scans.", lambda s: number(s.dice_scan_mean)),
-    ("Dice, GT-present, label macro", "Per vertebra the mean over scans that show it; then the mean over vertebrae: "
-     "a rare level weighs as much as a common one.", lambda s: number(s.dice_label_macro)),
-    ("Dice, nnU-Net's foreground mean", "As nnUNetv2_evaluate_folder: a label predicted where there is none scores 0.",
-     lambda s: number(s.dice_nnunet)),
-    ("Bone Dice", "All vertebrae merged: was the bone found, whatever it was called?", lambda s: number(s.bone_dice)),
-    ("Dice, whole vertebrae", "Mean over vertebrae that lie wholly in the scan.", lambda s: number(s.whole.dice)),
-    ("Dice, cut vertebrae", "Mean over vertebrae that the border of the scan cuts.", lambda s: number(s.border.dice)),
-    ("Identification rate", "VerSe'19: centroid nearest to the right name's and within 20 mm; over all vertebrae.",
-     lambda s: percent(s.id_rate)),
-    ("All levels right", "Scans in which every vertebra is identified and none of > 500 voxels is added.",
-     lambda s: percent(s.all_correct_rate)),
-    ("Wrong level", "Scans whose names are off by a level or more, of the scans in which bone was found.",
-     lambda s: percent(s.wrong_level_rate)),
-    ("Localisation", "Mean distance of centroids over identified vertebrae, in mm.",
-     lambda s: number(s.localisation_mm, digits=2)),
-    ("False positives", "Labels predicted in scans whose reference lacks them.",
-     lambda s: count(s.false_positive_labels)),
-    ("Missing predictions", "Scans without a prediction; each scores 0.", lambda s: count(len(s.missing_predictions))),
+_HEADLINES = ("Dice, GT-present, scan mean", "Bone Dice", "Identification rate", "All levels right", "Wrong level")
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score of a whole evaluation: its name, how it is read and written, and what it means."""
+
+    name: str
+    read: Callable[[Summary], float | None]
+    write: Callable[[float | None], str]
+    meaning: str
+
+
+SCORES: Final = (
+    Score("Dice, GT-present, scan mean", lambda s: s.dice_scan_mean, number,
+          "Primary. Per scan the mean over the vertebrae that the reference shows, a missed one scoring 0; then the "
+          "mean over scans."),
+    Score("Dice, GT-present, label macro", lambda s: s.dice_label_macro, number,
+          "Per vertebra the mean over scans that show it; then the mean over vertebrae: a rare level weighs as much as "
+          "a common one."),
+    Score("Dice, nnU-Net's foreground mean", lambda s: s.dice_nnunet, number,
+          "As nnUNetv2_evaluate_folder: a label predicted where there is none scores 0."),
+    Score("Bone Dice", lambda s: s.bone_dice, number,
+          "All vertebrae merged: was the bone found, whatever it was called?"),
+    Score("Dice, whole vertebrae", lambda s: s.whole.dice, number, "Over vertebrae that lie wholly in the scan."),
+    Score("Dice, cut vertebrae", lambda s: s.border.dice, number, "Over vertebrae that the border of the scan cuts."),
+    Score("Identification rate", lambda s: s.id_rate, percent,
+          "VerSe'19: centroid nearest to the right name's and within 20 mm; over all vertebrae."),
+    Score("All levels right", lambda s: s.all_correct_rate, percent,
+          "Scans in which every vertebra is identified and none of > 500 voxels is added."),
+    Score("Wrong level", lambda s: s.wrong_level_rate, percent,
+          "Scans whose names are off by a level or more, of the scans in which bone was found."),
+    Score("Misnamed", lambda s: s.misnamed_rate, percent,
+          "Vertebrae found as bone that mostly has another name, of those found: sees a shifted block, too."),
+    Score("Localisation, mm", lambda s: s.localisation_mm, lambda value: number(value, digits=2),
+          "Mean distance of centroids over identified vertebrae."),
+    Score("NSD at 1.5 mm", lambda s: s.nsd_1_5mm, number,
+          "Normalised surface Dice: the share of both surfaces that lies within 1.5 mm of the other."),
+    Score("NSD at 3 mm", lambda s: s.nsd_3mm, number, "The same within 3 mm."),
+    Score("HD95, mm", lambda s: s.hd95_mm, lambda value: number(value, digits=2),
+          "95th percentile of the distances between the surfaces, over vertebrae that were found."),
+    Score("Vertebrae not found", lambda s: s.missed_labels, count, "Reference vertebrae whose name is not predicted."),
+    Score("False positives", lambda s: s.false_positive_labels, count,
+          "Labels predicted in scans whose reference lacks them."),
+    Score("Missing predictions", lambda s: len(s.missing_predictions), count,
+          "Scans without a prediction; each scores 0."),
 )  # fmt: skip
 
 
-def headline_tiles(candidate: Evaluation, champion: Evaluation | None) -> Markup:
-    """Return the five numbers that decide most."""
-    chosen = [_SCORES[index] for index in (0, 3, 6, 7, 8)]
+def headline_tiles(entrants: Sequence[Entrant]) -> Markup:
+    """Return the five numbers that decide most, of the first model, above the second's."""
     tiles = []
-    for name, _, read in chosen:
-        below = f"in use: {read(champion.summary)}" if champion else "no model in use"
-        parts = (tag("dt", name), tag("dd", read(candidate.summary), class_="big"), tag("dd", below))
-        tiles.append(tag("div", *parts))
+    for score in SCORES:
+        if score.name in _HEADLINES:
+            found = [score.write(score.read(entrant.evaluation.summary)) for entrant in entrants[:2]]
+            below = f"in use: {found[1]}" if len(found) > 1 else "no model in use"
+            tiles.append(tag("div", tag("dt", score.name), tag("dd", found[0], class_="big"), tag("dd", below)))
     return tag("dl", *tiles, class_="tiles")
 
 
-def headline_table(candidate: Evaluation, out_of_fold: Evaluation | None, champion: Evaluation | None) -> Markup:
-    """Return all headline scores, each with what it means."""
-    shown = [("Candidate", candidate), ("Model in use", champion), ("Out of fold", out_of_fold)]
-    given = [(name, evaluation) for name, evaluation in shown if evaluation]
-    rows = [(name, *(read(evaluation.summary) for _, evaluation in given), meaning) for name, meaning, read in _SCORES]
-    columns = [Column("Score", "row"), *(Column(name) for name, _ in given), Column("What it means", "words")]
+def headline_table(entrants: Sequence[Entrant]) -> Markup:
+    """Return all scores of every model, each with what it means."""
+    rows: list[list[str | Markup]] = [
+        [
+            joined((score.name, tag("span", score.meaning, class_="ci"))),
+            *(score.write(score.read(entrant.evaluation.summary)) for entrant in entrants),
+        ]
+        for score in SCORES
+    ]
+    columns = [Column("Score", "row"), *(Column(entrant.name) for entrant in entrants)]
     said = "; ".join(
-        f"{name.lower()}: {evaluation.name}, {evaluation.summary.scans} scans" for name, evaluation in given
+        f"{entrant.name}: {entrant.evaluation.name}, {entrant.evaluation.summary.scans} scans" for entrant in entrants
     )
-    return table(f"Headline scores ({said})", columns, rows)
+    return table(f"All scores ({said})", columns, rows)
 
 
 def level_sentences(summary: Summary) -> Markup:
     """Name the scans at a wrong level and those without a prediction."""
     wrong, missing = summary.wrong_level_cases, summary.missing_predictions
     first = f"Named at a wrong level: {_some(wrong)}." if wrong else "No scan was named at a wrong level."
+    if summary.wrong_level_rate is None:
+        first = "At which level the scans were named is not known."
     second = f" Without a prediction: {_some(missing)}." if missing else " Every scan has a prediction."
     return tag("p", first + second)
-
-
-def regions_table(candidate: Evaluation, champion: Evaluation | None) -> Markup:
-    """Return the scores by region, beside those of the model in use."""
-    old = {region.name: region for region in champion.summary.regions} if champion else {}
-    columns = [Column("Region", "row"), Column("Scans"), Column("Vertebrae"), Column("Dice"), Column("ID rate")]
-    if champion:
-        columns += [Column("Dice, in use"), Column("Difference"), Column("ID rate, in use")]
-    rows = []
-    for region in candidate.summary.regions:
-        row = [region.name, str(region.scans), str(region.vertebrae), number(region.dice), percent(region.id_rate)]
-        if champion:
-            before = old.get(region.name)
-            dice = before.dice if before else None
-            change = None if region.dice is None or dice is None else region.dice - dice
-            row += [number(dice), signed(change), percent(before.id_rate if before else None)]
-        rows.append(row)
-    return table("Scores by region of the spine (Dice: GT-present, scan mean within the region)", columns, rows)
 
 
 def scans_table(candidate: Evaluation, champion: Evaluation | None) -> Markup:
@@ -117,7 +134,8 @@ def _remarks(scan: ScanScores) -> Iterator[str]:
     if scan.mean_dice is None:
         yield "reference without labels"
     if scan.false_positive_labels:
-        yield f"{scan.false_positive_labels} extra label(s), {scan.false_positive_mm3 / 1000:.1f} cm³"
+        volume = f", {scan.false_positive_mm3 / 1000:.1f} cm³" if scan.false_positive_mm3 else ""
+        yield f"{scan.false_positive_labels} extra label(s){volume}"
 
 
 def _by_dice(scan: ScanScores) -> tuple[float, str]:

@@ -1,45 +1,21 @@
 """The report on a verdict: what it must say, and that it stands alone."""
 
 import re
-from html.parser import HTMLParser
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from components.gate_candidate.report import CasePicture, write_report
 from model_registry.gate import judge
 from model_registry.policy import load_policy
-from model_registry.verdict import Verdict
+from spine.metrics.alternatives import Alternative
 from spine.metrics.scores import Evaluation, LabelScore, ScanScores
 from spine.metrics.summary import summarize
 
-_VOID = {"meta", "img", "br", "hr", "link"}
 _LUMBAR = range(20, 26)
-
-
-class _Page(HTMLParser):
-    """Checks that tags balance, and gathers text, attributes and tags."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(html)
-        self.close()
-        assert not self.open, f"left open: {self.open}"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in _VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] != "style":
-            self.text += data + " "
+Written = Callable[..., Any]
 
 
 def _scan(case: str, *, dice: float, missing: bool = False, shift: int | None = 0) -> ScanScores:
@@ -67,16 +43,27 @@ def _good(*, scans: int = 9, better: float = 0.0) -> Evaluation:
     return _evaluation("recipe x, locked test set", made)
 
 
-def _written(
-    tmp_path: Path, candidate: Evaluation, champion: Evaluation | None = None, pictures: tuple[CasePicture, ...] = ()
-) -> tuple[str, _Page, Verdict]:
-    verdict = judge(candidate=candidate, champion=champion, policy=load_policy("demo"))
-    path = tmp_path / "report.html"
-    write_report(
-        path=path, candidate=candidate, out_of_fold=None, champion=champion, verdict=verdict, pictures=pictures
-    )
-    html = path.read_text(encoding="utf-8")
-    return html, _Page(html), verdict
+@pytest.fixture
+def written(tmp_path: Path, parse_page) -> Written:
+    """A function that judges, writes the report and returns its HTML, its parts and the verdict."""
+
+    def write(
+        candidate: Evaluation,
+        champion: Evaluation | None = None,
+        pictures: tuple[CasePicture, ...] = (),
+        alternatives: tuple[Alternative, ...] = (),
+        name: str = "report.html",
+    ):
+        verdict = judge(candidate=candidate, champion=champion, policy=load_policy("demo"))
+        path = tmp_path / name
+        write_report(
+            path=path, candidate=candidate, out_of_fold=None, champion=champion, verdict=verdict, pictures=pictures,
+            alternatives=alternatives,
+        )  # fmt: skip
+        html = path.read_text(encoding="utf-8")
+        return html, parse_page(html), verdict
+
+    return write
 
 
 @pytest.mark.parametrize(
@@ -88,18 +75,18 @@ def _written(
     ],
 )
 def test_the_outcome_comes_first_as_a_word_and_a_sign(
-    tmp_path: Path, candidate: Evaluation, outcome: str, word: str
+    written: Written, candidate: Evaluation, outcome: str, word: str
 ) -> None:
-    _, page, verdict = _written(tmp_path, candidate)
+    _, page, verdict = written(candidate)
     assert verdict.outcome == outcome
     sign = {"pass": "✓", "fail": "✗", "inconclusive": "?"}[outcome]
     assert re.search(rf"{re.escape(sign)}\s+{word}\b", page.text)
     assert page.text.index(f" {word} ") < page.text.index("Rules")
 
 
-def test_every_rule_headline_and_digest_is_told(tmp_path: Path) -> None:
+def test_every_rule_headline_and_digest_is_told(written: Written) -> None:
     candidate, champion = _good(better=0.01), _good()
-    html, page, verdict = _written(tmp_path, candidate, champion)
+    html, page, verdict = written(candidate, champion)
     for rule in verdict.rules:
         assert rule.name in page.text
         assert rule.expected in page.text
@@ -112,29 +99,29 @@ def test_every_rule_headline_and_digest_is_told(tmp_path: Path) -> None:
     assert sum(tag == "img" for tag, _ in page.tags) == 3
 
 
-def test_regions_without_a_case_are_named(tmp_path: Path) -> None:
-    _, page, _ = _written(tmp_path, _good())
+def test_regions_without_a_case_are_named(written: Written) -> None:
+    _, page, _ = written(_good())
     assert "Nothing can be said about C1-C4, C5-C7, T1-T4, T5-T9 or T10-T12:" in page.text
 
 
-def test_wrong_levels_and_missing_predictions_are_named(tmp_path: Path) -> None:
+def test_wrong_levels_and_missing_predictions_are_named(written: Written) -> None:
     scans = [*_good().scans, _scan("shifted", dice=0.0, shift=-1), _scan("lost", dice=0.0, missing=True)]
-    _, page, _ = _written(tmp_path, _evaluation("mixed", scans), _evaluation("old", scans))
+    _, page, _ = written(_evaluation("mixed", scans), _evaluation("old", scans))
     assert "Named at a wrong level: shifted. Without a prediction: lost." in page.text
     assert "−1" in page.text
 
 
-def test_scans_are_listed_from_the_worst_to_the_best(tmp_path: Path) -> None:
-    html, _, _ = _written(tmp_path, _evaluation("two", [_scan("best", dice=0.9), _scan("worst", dice=0.1)]))
+def test_scans_are_listed_from_the_worst_to_the_best(written: Written) -> None:
+    html, _, _ = written(_evaluation("two", [_scan("best", dice=0.9), _scan("worst", dice=0.1)]))
     rows = html[html.index("Scans by mean Dice") :]
     assert rows.index("worst") < rows.index(">best<")
 
 
-def test_strings_are_escaped(tmp_path: Path) -> None:
+def test_strings_are_escaped(written: Written) -> None:
     nasty = '<b>"case" & $\\frac{$</b>'
     scans = [_scan(nasty, dice=0.3), *_good().scans]
     picture = CasePicture(case=nasty, caption='<script>alert("x")</script>', png=b"\x89PNG")
-    html, page, _ = _written(tmp_path, _evaluation(nasty, scans), _evaluation("<i>", _raised(scans)), (picture,))
+    html, page, _ = written(_evaluation(nasty, scans), _evaluation("<i>", _raised(scans)), (picture,))
     assert "<b>" not in html
     assert "<script" not in html
     assert nasty in page.text
@@ -145,9 +132,9 @@ def _raised(scans: list[ScanScores]) -> list[ScanScores]:
     return [_scan(scan.case, dice=min((scan.mean_dice or 0) + 0.2, 1)) for scan in scans]
 
 
-def test_the_page_stands_alone_and_is_accessible(tmp_path: Path) -> None:
+def test_the_page_stands_alone_and_is_accessible(written: Written) -> None:
     picture = CasePicture(case="c", caption="d", png=b"\x89PNG")
-    html, page, _ = _written(tmp_path, _good(), _good(), (picture,))
+    html, page, _ = written(_good(), _good(), (picture,))
     assert ("html", {"lang": "en"}) in page.tags
     assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", html)
     assert "url(" not in html and "@import" not in html
@@ -161,16 +148,16 @@ def test_the_page_stands_alone_and_is_accessible(tmp_path: Path) -> None:
     assert len(html) < 3_000_000
 
 
-def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
-    first, _, _ = _written(tmp_path / "a", _good(), _good())
-    second, _, _ = _written(tmp_path / "b", _good(), _good())
+def test_the_same_inputs_give_the_same_bytes(written: Written) -> None:
+    first, _, _ = written(_good(), _good())
+    second, _, _ = written(_good(), _good())
     assert first == second
 
 
-def test_scans_without_labels_are_reported_without_scores(tmp_path: Path) -> None:
+def test_scans_without_labels_are_reported_without_scores(written: Written) -> None:
     empty = ScanScores(
         case="empty", patient=None, labels=(), mean_dice=None, bone_dice=None, all_correct=None, level_shift=None,
         false_positive_labels=0, false_positive_mm3=0.0, missing=False,
     )  # fmt: skip
-    _, page, _ = _written(tmp_path, _evaluation("nothing", [empty]))
+    _, page, _ = written(_evaluation("nothing", [empty]))
     assert "reference without labels" in page.text
