@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 from model_registry.bundle import GOLDEN_IMAGE, GOLDEN_LABELS, MODEL_FOLDER, Bundle
 from model_registry.errors import GoldenCaseError
 from spine.metrics.scans import score_scan
+from spine.postprocessing.choice import NOTHING, Postprocessing
 from spine.recipe import Recipe
+from spine.records import POSTPROCESSING_FILE
 from spine.volume.nifti import read_image, read_labels
 
 if TYPE_CHECKING:
@@ -28,9 +30,16 @@ def load_segmenter(bundle: Bundle, *, device: "torch.device", threads: int) -> "
         digests=bundle.manifest.folds,
         configuration=bundle.manifest.configuration,
         recipe=recipe.prediction,
+        postprocessing=postprocessing_of(bundle),
         device=device,
         threads=threads,
     )
+
+
+def postprocessing_of(bundle: Bundle) -> Postprocessing:
+    """Return what is done to every mask of a version; nothing where its bundle doesn't say."""
+    file = bundle.folder / POSTPROCESSING_FILE
+    return Postprocessing.parse(bundle.json(file.name), where=file) if file.is_file() else NOTHING
 
 
 def spacing_mm(bundle: Bundle) -> tuple[float, float, float]:
@@ -44,7 +53,7 @@ def check_golden_case(segmenter: "Segmenter", bundle: Bundle, *, version: int) -
     """Return the golden case's mean Dice to its recorded answer; raises GoldenCaseError below 0.99."""
     answer = segmenter.segment(read_image(bundle.folder / GOLDEN_IMAGE))
     recorded = read_labels(bundle.folder / GOLDEN_LABELS)
-    scores = score_scan(case="golden", patient=None, reference=recorded, prediction=answer)
+    scores = score_scan(case="golden", patient=None, reference=recorded, prediction=answer, surfaces=False)
     # A recorded answer without any vertebra is matched by another such answer only.
     dice = float(not answer.array.any()) if scores.mean_dice is None else scores.mean_dice
     if dice < GOLDEN_DICE:

@@ -30,13 +30,14 @@ def predict_file(root: Path, *, image: Path, mask: Path, version: int | None, th
     from spine.nnunet.segmentation import best_device
 
     require_fitting(scan.grid, spacing_mm=spacing_mm(bundle), path=image)
-    labels = load_segmenter(bundle, device=best_device(), threads=threads).segment(scan)
-    write_volume(mask, labels)
-    counts = np.bincount(labels.array.ravel(), minlength=26)
+    decoded = load_segmenter(bundle, device=best_device(), threads=threads).decode(scan)
+    write_volume(mask, decoded.labels)
+    counts = np.bincount(decoded.labels.array.ravel(), minlength=26)
     return {
         "version": chosen,
         "model_digest": bundle.digest,
         "mask": str(mask),
         "vertebrae": {NAMES[label]: int(counts[label]) for label in NAMES if counts[label]},
+        "flags": {NAMES[vertebra.label]: list(vertebra.flags) for vertebra in decoded.vertebrae if vertebra.flags},
         "notice": "for research and decision support, not for clinical use",
     }

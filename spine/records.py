@@ -14,7 +14,8 @@ from spine.values import Value
 
 RECORD_FILE = "record.json"
 TEST_FILE, OUT_OF_FOLD_FILE = "test.json", "out_of_fold.json"
-GOLDEN_FOLDER, ENVIRONMENT_FILE = "golden", "environment.txt"
+POSTPROCESSING_FILE, ALTERNATIVES_FILE = "postprocessing.json", "alternatives.json"
+GOLDEN_FOLDER, ENVIRONMENT_FILE, MASKS_FOLDER = "golden", "environment.txt", "masks"
 """What an evaluation's folder holds beside its record."""
 
 
@@ -121,6 +122,8 @@ class EvaluationRecord(Record):
     """Digest of the evaluation of the fold ensemble on the locked test set."""
     out_of_fold_evaluation: str
     """Digest of the evaluation of each fold on its own validation cases."""
+    postprocessing: str
+    """Digest of what is done to every mask, chosen on the folds."""
     folder: str
 
 

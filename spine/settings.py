@@ -43,6 +43,9 @@ class Settings(BaseSettings):
     metrics_port: int | None = Field(
         default=None, ge=1, le=65535, description="Port on which a training step answers Prometheus."
     )
+    keep_logits: bool = Field(
+        default=False, description="Whether evaluation keeps what the network said of every case, for ensembles."
+    )
     image: str | None = Field(default=None, description="Image that a step runs in, for the record.")
     code_revision: str | None = Field(
         default=None, description="Git commit that the image was built from; asked of git in a checkout."

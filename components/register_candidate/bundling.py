@@ -9,9 +9,11 @@ from spine.dataset import MANIFEST_FILE as DATASET_MANIFEST
 from spine.nnunet.workspace import PLANS_NAME, Workspace
 from spine.recipe import Recipe
 from spine.records import (
+    ALTERNATIVES_FILE,
     ENVIRONMENT_FILE,
     GOLDEN_FOLDER,
     OUT_OF_FOLD_FILE,
+    POSTPROCESSING_FILE,
     TEST_FILE,
     DatasetRevision,
     EvaluationRecord,
@@ -49,6 +51,8 @@ def make_bundle(
         shutil.copytree(evaluated / GOLDEN_FOLDER, partial / GOLDEN_FOLDER)
         shutil.copy(evaluated / TEST_FILE, partial / "evaluation.json")
         shutil.copy(evaluated / OUT_OF_FOLD_FILE, partial / "out_of_fold.json")
+        for name in (POSTPROCESSING_FILE, ALTERNATIVES_FILE):
+            shutil.copy(evaluated / name, partial / name)
         shutil.copytree(verdict_folder, partial, dirs_exist_ok=True)
         shutil.copy(root / dataset.folder / DATASET_MANIFEST, partial / "dataset_manifest.json")
         write_json(partial / "recipe.json", recipe.model_dump(mode="json"))

@@ -18,9 +18,10 @@ from spine import progress
 from spine.errors import InvalidValueError, SpinelineError
 from spine.journal import JOURNAL_FILE
 from spine.logs import run_program
-from spine.metrics.scores import Summary
+from spine.metrics.names import named_scores
 from spine.recipe import Recipe, given_recipe
 from spine.records import (
+    ALTERNATIVES_FILE,
     OUT_OF_FOLD_FILE,
     TEST_FILE,
     EvaluationRecord,
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
     from model_registry.mlflow_store import MlflowStore
 
 STEP = "register_candidate"
-_SHOWN = ("report.html", "verdict.json", "evaluation.json", "recipe.json", "policy.json")
+_SHOWN_OF_VERDICT = ("report.html", "verdict.json", "policy.json")
+_SHOWN_OF_EVALUATION = (TEST_FILE, OUT_OF_FOLD_FILE, ALTERNATIVES_FILE)
 _LOG = logging.getLogger(__name__)
 
 
@@ -87,7 +89,7 @@ def register_candidate(
             checkpoints=checkpoints,
             evaluation=evaluation,
             verdict=verdict,
-            verdict_folder=root / evaluation.folder / "verdicts" / short(verdict.digest),
+            verdict_folder=candidate.verdict_folder,
         )
     )
     progress.report(STEP, "bundle and register", done=1, total=2)
@@ -121,6 +123,11 @@ class _Candidate:
     evaluation: EvaluationRecord
     verdict: Verdict
 
+    @property
+    def verdict_folder(self) -> Path:
+        """Where the verdict and its evidence are kept."""
+        return self.root / self.evaluation.folder / "verdicts" / short(self.verdict.digest)
+
     def track(self, store: "MlflowStore", *, bundle: Bundle | None = None) -> str:
         """Complete the run that training began, with its scores and its bundle; end it and return its id."""
         folder = candidate_folder_of(self.root, self.checkpoints[0])
@@ -140,35 +147,26 @@ class _Candidate:
             metrics={**self._metrics("test", TEST_FILE), **self._metrics("out_of_fold", OUT_OF_FOLD_FILE)},
             tags={"spineline.verdict": self.verdict.outcome},
         )
-        if bundle:
-            store.add_files(run_id, [bundle.folder / name for name in _SHOWN if (bundle.folder / name).is_file()])
+        store.add_files(run_id, self._shown_files())
         store.set_status(run_id, "FINISHED", time_s=time.time())
         return run_id
 
+    def _shown_files(self) -> list[Path]:
+        """Return what people look at, whatever the verdict is: who was refused must see why."""
+        files = [
+            *(self.verdict_folder / name for name in _SHOWN_OF_VERDICT),
+            *(self.root / self.evaluation.folder / name for name in _SHOWN_OF_EVALUATION),
+        ]
+        return [file for file in files if file.is_file()]
+
     def _metrics(self, prefix: str, file: str) -> dict[str, float]:
-        return _metrics(prefix, candidate_evaluation(self.root, self.evaluation, file=file).summary)
+        return named_scores(candidate_evaluation(self.root, self.evaluation, file=file).summary, prefix=prefix)
 
 
 def _store(root: Path, services: Settings) -> "MlflowStore":
     from model_registry.mlflow_store import MlflowStore
 
     return MlflowStore(services.mlflow_uri, artifacts=root / "mlflow" / "artifacts", model_name=services.model_name)
-
-
-def _metrics(prefix: str, summary: Summary) -> dict[str, float]:
-    """Name every score once, stably, so that MLflow's own comparison lines runs up."""
-    scores = {
-        "dice_scan_mean": summary.dice_scan_mean,
-        "dice_label_macro": summary.dice_label_macro,
-        "dice_nnunet": summary.dice_nnunet,
-        "bone_dice": summary.bone_dice,
-        "id_rate": summary.id_rate,
-        "all_correct_rate": summary.all_correct_rate,
-        "wrong_level_rate": summary.wrong_level_rate,
-        "localisation_mm": summary.localisation_mm,
-        **{f"region.{region.name}.dice": region.dice for region in summary.regions},
-    }
-    return {f"{prefix}.{name}": value for name, value in scores.items() if value is not None}
 
 
 def step(*, root: str, plan: str, recipe: str, checkpoints: str, evaluation: str, verdict: str) -> str:

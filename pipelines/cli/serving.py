@@ -36,6 +36,8 @@ def predict(
     console.print(
         f"{mask}: {names} (version {answer['version']}; not for clinical use)", highlight=False, soft_wrap=True
     )
+    for name, flags in answer["flags"].items():
+        console.print(f"  look at {name}: {', '.join(flags)}", highlight=False, soft_wrap=True)
 
 
 def serve(

@@ -4,6 +4,7 @@ import contextlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,10 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from spine.nnunet import checkpoint_files, checkpoints
 from spine.nnunet.probabilities import Place, Probabilities
+from spine.postprocessing.choice import NOTHING, Postprocessing, apply
+from spine.postprocessing.decoding import Decoded
+from spine.postprocessing.evidence import Evidence, sampled_evidence
+from spine.postprocessing.instances import find_instances
 from spine.recipe import PredictionRecipe
 from spine.volume.grid import Grid
 from spine.volume.nifti import Volume, to_canonical, to_grid_of
@@ -30,6 +35,11 @@ class Prediction:
 
     labels: Volume
     probabilities: Probabilities
+
+    def evidence(self) -> Evidence:
+        """Return what the network says of the name of each vertebra of the mask."""
+        look_up = partial(self.probabilities.at, grid=self.labels.grid)
+        return Evidence.of(self.labels, sampled_evidence(find_instances(self.labels), look_up))
 
 
 class Segmenter:
@@ -46,13 +56,14 @@ class Segmenter:
         recipe: PredictionRecipe,
         device: torch.device,
         threads: int,
+        postprocessing: Postprocessing = NOTHING,
     ) -> None:
         self._plans = PlansManager(plans)
         self._dataset_json = dataset_json
         self._configuration = self._plans.get_configuration(configuration)
         self._labels = self._plans.get_label_manager(dataset_json)
         self._preprocessor = DefaultPreprocessor(verbose=False)
-        self._threads = threads
+        self._threads, self._postprocessing = threads, postprocessing
         torch.set_num_threads(threads)
         with contextlib.redirect_stdout(io.StringIO()):  # it remarks on every CPU that it is none of its GPUs
             self._predictor = nnUNetPredictor(
@@ -88,6 +99,7 @@ class Segmenter:
         recipe: PredictionRecipe,
         device: torch.device,
         threads: int,
+        postprocessing: Postprocessing = NOTHING,
     ) -> "Segmenter":
         """Load the folds in ``digests`` from a trained model's folder, each verified before it is read."""
         loaded = [
@@ -103,14 +115,21 @@ class Segmenter:
             recipe=recipe,
             device=device,
             threads=threads,
+            postprocessing=postprocessing,
         )
 
     def segment(self, image: Volume) -> Volume:
         """Label a CT volume of shape (i, j, k) in HU, in any orientation; return uint8 ids on its own grid."""
-        return self.predict(image).labels
+        return self.decode(image).labels
+
+    def decode(self, image: Volume) -> Decoded:
+        """Label a CT volume and post-process the mask; the vertebrae come with what to look at in each."""
+        made = self.predict(image)
+        evidence = made.evidence() if self._postprocessing.decoding else None
+        return apply(made.labels, evidence=evidence, postprocessing=self._postprocessing)
 
     def predict(self, image: Volume) -> Prediction:
-        """Label a CT volume and keep what the network said on its own grid, from which names can be weighed."""
+        """Label a CT volume, before any post-processing, and keep what the network said on its own grid."""
         canonical = to_canonical(image)
         # nnU-Net's readers give arrays as (channel, k, j, i), and the spacing likewise reversed.
         data = np.ascontiguousarray(canonical.array.T[None], dtype=np.float32)

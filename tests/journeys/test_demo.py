@@ -93,7 +93,7 @@ def test_mlflow_has_both_versions_with_curves_and_aliases(workstation, demonstra
     versions = {int(version.version): version for version in client.search_model_versions()}
     assert set(versions) == {1, 2}
     run = client.get_run(versions[1].run_id)
-    assert "test.dice_scan_mean" in run.data.metrics
+    assert "test/dice_scan_mean" in run.data.metrics
     (home,) = (workstation.root / "datasets").iterdir()
     dataset = DatasetRevision.read(home / RECORD_FILE)
     assert run.data.params["dvc_hash"] == dataset.dvc_hash

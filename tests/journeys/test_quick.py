@@ -113,7 +113,7 @@ def test_the_candidate_has_every_parameter(tracked, quick):
     assert told["plans_digest"] == outcome["plan"]["plans_digest"]
     assert {"version.torch", "version.nnunetv2", "code_revision", "image", "started_from"} <= told.keys()
     assert candidate.data.tags["spineline.verdict"] == "pass"
-    assert "test.dice_scan_mean" in candidate.data.metrics
+    assert "test/dice_scan_mean" in candidate.data.metrics
 
 
 def test_every_fold_has_every_epoch_once_in_every_curve(tracked):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from spine.phantom import write_raw_set
+from spine.storage import write_json
 
 pytestmark = pytest.mark.slow
 PROJECT = Path(__file__).resolve().parents[2]
@@ -42,7 +43,26 @@ def project(workstation, demonstrated):
     shutil.copy(folder / "data/raw/volumes/case_0001.nii.gz", folder / "scan.nii.gz")
     for name in ("labels", "masks"):
         shutil.copytree(folder / "data/raw/segmentations", folder / name)
+    _evaluate_as_today(folder)
     return folder
+
+
+def _evaluate_as_today(folder):
+    """What a group has before it knows us: nnU-Net's own summary, and evaluations of two trainings."""
+    from nnunetv2.evaluation.evaluate_predictions import compute_metrics_on_folder
+    from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
+
+    from spine.metrics.folders import evaluate_folders
+
+    references, masks = folder / "labels", folder / "masks"
+    (folder / "today").mkdir()
+    compute_metrics_on_folder(
+        str(references), str(masks), str(folder / "today" / "summary.json"), SimpleITKIO(), ".nii.gz",
+        list(range(1, 26)), num_processes=1,
+    )  # fmt: skip
+    for seed in (1, 2):
+        evaluation = evaluate_folders(references=references, predictions=masks, name=f"seed {seed}", surfaces=False)
+        write_json(folder / f"seed-{seed}.json", evaluation.model_dump(mode="json"))
 
 
 def adapted(command, workstation):

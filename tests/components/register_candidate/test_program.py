@@ -52,11 +52,18 @@ def judged(tmp_path, make_bundle):
     evaluation = EvaluationRecord(
         plan=plan.digest, checkpoints=(fold.digest,), folds=(0,), recipe_name="demo", folder="evaluations/e",
         test_evaluation=bundle.manifest.evaluation, out_of_fold_evaluation=bundle.manifest.evaluation,
+        postprocessing="pp",
     )  # fmt: skip
     return {
         "root": root, "plan": plan, "recipe": load_recipe("demo"), "checkpoints": [fold], "evaluation": evaluation,
         "verdict": Verdict.read(bundle.folder / "verdict.json"),
     }  # fmt: skip
+
+
+def keep_verdict(judged) -> None:
+    folder = judged["root"] / "evaluations/e/verdicts" / short(judged["verdict"].digest)
+    judged["verdict"].write(folder / "verdict.json")
+    (folder / "report.html").write_text("<html>")
 
 
 def _trained(folder: Path) -> None:
@@ -84,12 +91,13 @@ def runs(services):
 
 @pytest.mark.slow
 def test_a_candidate_that_passes_is_a_version_of_the_run_that_training_began(judged, services):
+    keep_verdict(judged)
     version = register_candidate(**judged, services=services)
     client, candidate, (fold,) = runs(services)
     assert (version.version, version.mlflow_run) == (1, candidate.info.run_id)
     assert client.get_model_version("vertebra-segmentation", "1").run_id == candidate.info.run_id
     assert (candidate.info.status, candidate.data.tags["spineline.verdict"]) == ("FINISHED", "pass")
-    assert candidate.data.metrics["test.dice_scan_mean"] == pytest.approx(1.0)
+    assert candidate.data.metrics["test/dice_scan_mean"] == pytest.approx(1.0)
     assert [point.step for point in client.get_metric_history(fold.info.run_id, "train_loss")] == [1, 2]
     assert "verdict.json" in {file.path for file in client.list_artifacts(candidate.info.run_id)}
     assert register_candidate(**judged, services=services) == version, "the same weights are registered once"
@@ -98,11 +106,14 @@ def test_a_candidate_that_passes_is_a_version_of_the_run_that_training_began(jud
 @pytest.mark.slow
 def test_a_candidate_that_fails_shows_its_scores_once_and_is_no_version(judged, services):
     judged["verdict"] = judged["verdict"].model_copy(update={"outcome": "fail"})
+    keep_verdict(judged)
     for _ in range(2):
         assert register_candidate(**judged, services=services) is None
     client, candidate, _ = runs(services)
+    shown = {file.path for file in client.list_artifacts(candidate.info.run_id)}
+    assert {"report.html", "verdict.json", TEST_FILE, OUT_OF_FOLD_FILE} <= shown, "who was refused must see why"
     assert (candidate.info.status, candidate.data.tags["spineline.verdict"]) == ("FINISHED", "fail")
-    assert len(client.get_metric_history(candidate.info.run_id, "test.dice_scan_mean")) == 1
+    assert len(client.get_metric_history(candidate.info.run_id, "test/dice_scan_mean")) == 1
     assert client.search_registered_models() == []
 
 

@@ -1,0 +1,152 @@
+"""Scores of masks under several ways of post-processing, side by side and kept by case: a kill costs one case."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from components.evaluate_folds.predictions import Predictions
+from spine.dataset import Case, labels_path
+from spine.errors import MalformedFileError, MissingPathError
+from spine.metrics.heads import needed_bytes, read_head
+from spine.metrics.scans import score_scan
+from spine.metrics.scores import Evaluation, ScanScores
+from spine.metrics.summary import summarize
+from spine.postprocessing.choice import Postprocessing, apply
+from spine.postprocessing.components import ComponentCounts, counts_with_and_without
+from spine.postprocessing.decoding import Named
+from spine.storage import digest_value, read_json, short, write_json
+from spine.volume.nifti import read_labels, write_volume
+from spine.workers import each
+
+_DECODING_BYTES_A_VOXEL = 12
+"""What finding and naming vertebrae takes at the most, beside the maps themselves."""
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Cases of a data set, with the raw masks that a model made of them."""
+
+    cases: Sequence[Case]
+    dataset: Path
+    predictions: Predictions
+    workers: int
+
+    def reference(self, case: Case) -> Path:
+        """Return where a case's reference lies."""
+        return labels_path(self.dataset, case)
+
+    def bytes_a_worker(self) -> int:
+        """Return what a worker needs for the largest case."""
+        heads = [read_head(self.reference(case)) for case in self.cases]
+        needed = [needed_bytes(head, head) + _DECODING_BYTES_A_VOXEL * math.prod(head.grid.shape) for head in heads]
+        return max(needed, default=0)
+
+
+def evaluate_ways(
+    masks: Masks,
+    *,
+    name: str,
+    ways: Mapping[str, Postprocessing],
+    scores: Path,
+    finished: Path | None,
+    on_case: Callable[[str], None],
+) -> dict[str, Evaluation]:
+    """Score every mask under every way, and return an evaluation a way.
+
+    Scores are kept below ``scores`` and found again. With a folder ``finished``, surfaces are scored too, and the mask
+    of the last way is written there: the one that people look at.
+    """
+    work = partial(_score, masks=masks, ways=ways, scores=scores, finished=finished)
+    found: dict[int, list[ScanScores]] = {}
+    for index, scans in each(work, masks.cases, workers=masks.workers, bytes_a_worker=masks.bytes_a_worker()):
+        found[index] = scans
+        on_case(masks.cases[index].case)
+    evaluations = {}
+    for place, way in enumerate(ways):
+        ordered = tuple(found[index][place] for index in sorted(found))
+        evaluations[way] = Evaluation(name=name, scans=ordered, summary=summarize(ordered))
+    return evaluations
+
+
+def count_components(
+    masks: Masks, *, ways: Sequence[Postprocessing], on_case: Callable[[str], None]
+) -> list[list[ComponentCounts]]:
+    """Count, after each way, the voxels of every mask that there is, with and without what is not a largest component.
+
+    The result is a list a way, of one count a mask.
+    """
+    counted: dict[int, list[ComponentCounts]] = {}
+    work = partial(_count, masks=masks, ways=ways)
+    for index, counts in each(work, masks.cases, workers=masks.workers, bytes_a_worker=masks.bytes_a_worker()):
+        counted[index] = counts
+        on_case(masks.cases[index].case)
+    made = [counted[index] for index in sorted(counted) if counted[index]]
+    return [[counts[place] for counts in made] for place in range(len(ways))]
+
+
+def _count(case: Case, *, masks: Masks, ways: Sequence[Postprocessing]) -> list[ComponentCounts]:
+    mask = masks.predictions.mask(case.case)
+    if not mask.is_file():
+        return []
+    reference, raw = read_labels(masks.reference(case)).array, read_labels(mask)
+    evidence = masks.predictions.read_evidence(case.case)
+    decoded = [apply(raw, evidence=evidence, postprocessing=way).labels.array for way in ways]
+    return [counts_with_and_without(reference=reference, prediction=array) for array in decoded]
+
+
+def _score(
+    case: Case, *, masks: Masks, ways: Mapping[str, Postprocessing], scores: Path, finished: Path | None
+) -> list[ScanScores]:
+    files = [_kept(scores, way, case, surfaces=finished is not None) for way in ways.values()]
+    found = [_read(file) for file in files]
+    target = finished / f"{case.case}.nii.gz" if finished else None
+    if all(found) and (target is None or target.is_file()):
+        return [scan for scan in found if scan]
+    reference = read_labels(masks.reference(case))
+    mask = masks.predictions.mask(case.case)
+    if not mask.is_file():
+        missing = score_scan(case=case.case, patient=case.patient, reference=reference, prediction=None)
+        return [missing] * len(ways)
+    raw, evidence = read_labels(mask), masks.predictions.read_evidence(case.case)
+    scans = []
+    for file, way in zip(files, ways.values(), strict=True):
+        decoded = apply(raw, evidence=evidence, postprocessing=way)
+        scan = score_scan(
+            case=case.case,
+            patient=case.patient,
+            reference=reference,
+            prediction=decoded.labels,
+            surfaces=finished is not None,
+        )
+        scans.append(_with_flags(scan, decoded.vertebrae))
+        write_json(file, scans[-1].model_dump(mode="json"))
+    if target:
+        write_volume(target, decoded.labels)
+    return scans
+
+
+def _with_flags(scan: ScanScores, vertebrae: Sequence[Named]) -> ScanScores:
+    """Add to each predicted label what decoding thinks of the vertebrae that have its name, the surest last."""
+    by_label: dict[int, list[Named]] = {}
+    for vertebra in vertebrae:
+        by_label.setdefault(vertebra.label, []).append(vertebra)
+    labels = []
+    for score in scan.labels:
+        named = by_label.get(score.label, [])
+        margins = [vertebra.margin for vertebra in named if vertebra.margin is not None]
+        flags = sorted({flag for vertebra in named for flag in vertebra.flags})
+        labels.append(score.model_copy(update={"margin": min(margins, default=None), "flags": tuple(flags)}))
+    return scan.model_copy(update={"labels": tuple(labels)})
+
+
+def _kept(scores: Path, way: Postprocessing, case: Case, *, surfaces: bool) -> Path:
+    return scores / short(digest_value([way.digest, surfaces])) / f"{case.case}.json"
+
+
+def _read(file: Path) -> ScanScores | None:
+    try:
+        return ScanScores.parse(read_json(file, expected="scores of a scan"), where=file)
+    except (MissingPathError, MalformedFileError):
+        return None

@@ -1,0 +1,1 @@
+"""What happens to a predicted label map before it leaves: components kept, vertebrae found and named anew."""

@@ -1,0 +1,129 @@
+"""Anatomical decoding: vertebrae of a label map named anew where the order of the spine says so, none removed."""
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spine.postprocessing.evidence import Evidence, require_evidence, vote_evidence
+from spine.postprocessing.instances import Instances, find_instances
+from spine.postprocessing.naming import DecodingSettings, Naming, name_instances
+from spine.volume.nifti import Volume
+
+RENAMED: Final = "renamed"
+LOW_MARGIN: Final = "low margin"
+REPEATED: Final = "repeated level"
+SKIPPED: Final = "skipped level"
+CUT: Final = "cut at the border"
+SPLIT: Final = "split name"
+_SPLIT_SHARE: Final = 0.9  # of a vertebra's voxels under its most common name
+
+
+@dataclass(frozen=True)
+class Named:
+    """One vertebra after decoding: its name, what most of it was called before, and what to look at."""
+
+    label: int
+    was: int
+    margin: float
+    """By how much, in nats, the best naming of the scan that gives this vertebra another name is dearer."""
+    flags: tuple[str, ...]
+    centroid_mm: tuple[float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """A label map with its vertebrae from superior to inferior; bone is where it was before."""
+
+    labels: Volume
+    vertebrae: tuple[Named, ...]
+
+
+def decode(
+    labels: Volume,
+    *,
+    settings: DecodingSettings,
+    evidence: Evidence | NDArray[np.float64] | None = None,
+    instances: Instances | None = None,
+) -> Decoded:
+    """Name the vertebrae of a label map (i, j, k), uint8 ids 0-25, most probably in order; never delete bone.
+
+    ``evidence`` is (n, 25), one row a vertebra; left out, the voxels vote. ``instances`` saves finding them again.
+    Where the margin of one in a run of new names is below ``settings.margin`` the whole run keeps the names that
+    the network gave, and says so. A map whose names are in order comes back bit for bit.
+    Raises InvalidValueError for another dtype or label and for evidence of another shape, DigestMismatchError for
+    stored evidence of another mask.
+    """
+    found = find_instances(labels) if instances is None else instances
+    matrix = _matrix(evidence, labels=labels, instances=found)
+    naming = name_instances(found, matrix, settings=settings)
+    votes = vote_evidence(found)
+    mixed = votes.max(axis=1, initial=0.0) < 1.0
+    was = [item.label for item in found.items]
+    sure = _sure(naming, was=was, margin=settings.margin)
+    final = [name if is_sure else old for name, old, is_sure in zip(naming.names, was, sure, strict=True)]
+    changed = [
+        is_sure and (name != old or mix) for name, old, mix, is_sure in zip(final, was, mixed, sure, strict=True)
+    ]
+    vertebrae = tuple(
+        Named(
+            label=final[place],
+            was=was[place],
+            margin=naming.margins[place],
+            flags=_flags(place, final=final, was=was, sure=sure, share=float(votes[place].max()), instances=found),
+            centroid_mm=item.centroid_mm,
+        )
+        for place, item in enumerate(found.items)
+    )
+    return Decoded(labels=_relabelled(labels, found, names=final, changed=changed), vertebrae=vertebrae)
+
+
+def _matrix(
+    evidence: Evidence | NDArray[np.float64] | None, *, labels: Volume, instances: Instances
+) -> NDArray[np.float64]:
+    if evidence is None:
+        return vote_evidence(instances)
+    if isinstance(evidence, Evidence):
+        return evidence.matrix(labels, instances=instances)
+    require_evidence(evidence, instances=instances)
+    return evidence
+
+
+def _sure(naming: Naming, *, was: list[int], margin: float) -> list[bool]:
+    """Say of each vertebra whether its name may be used: half of a swap must not be carried out."""
+    sure: list[bool] = []
+    renamed = [name != old for name, old in zip(naming.names, was, strict=True)]
+    for is_renamed, places in groupby(range(len(was)), key=lambda place: renamed[place]):
+        certain = [naming.margins[place] >= margin for place in places]
+        sure += [all(certain)] * len(certain) if is_renamed else certain
+    return sure
+
+
+def _relabelled(labels: Volume, instances: Instances, *, names: list[int], changed: list[bool]) -> Volume:
+    array = labels.array.copy(order="K")
+    if any(changed):
+        table = np.where(changed, names, 0).astype(np.uint8)
+        inside = np.flatnonzero(instances.owners >= 0)
+        fresh = table[instances.owners[inside]]
+        numbers = inside[fresh > 0]
+        array[tuple(instances.indices(numbers).T)] = fresh[fresh > 0]
+    return Volume(array=array, grid=labels.grid)
+
+
+def _flags(
+    place: int, *, final: list[int], was: list[int], sure: list[bool], share: float, instances: Instances
+) -> tuple[str, ...]:
+    whole = [number for number, item in enumerate(instances.items) if not item.is_fragment and number != place]
+    above = max((final[number] for number in whole if number < place), default=None)
+    below = min((final[number] for number in whole if number > place), default=None)
+    facts = {
+        RENAMED: final[place] != was[place],
+        LOW_MARGIN: not sure[place],
+        REPEATED: final[place] in (above, below),
+        SKIPPED: above is not None and final[place] > above + 1,
+        CUT: instances.items[place].at_border,
+        SPLIT: share < _SPLIT_SHARE,
+    }
+    return tuple(flag for flag, is_so in facts.items() if is_so)

@@ -1,0 +1,102 @@
+"""What speaks for each name of each vertebra: the voxels' names, or the network's mean probabilities."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spine.errors import DigestMismatchError, InvalidValueError
+from spine.labels import MAX_LABEL
+from spine.postprocessing.cropping import bone_box
+from spine.postprocessing.instances import Instances
+from spine.storage import digest_bytes
+from spine.values import Value
+from spine.volume.nifti import Volume
+
+Probabilities = Callable[[NDArray[np.intp]], NDArray[np.float32]]
+"""From voxel indices (m, 3) to softmax (m, 26), background first."""
+
+SAMPLES: Final = 500
+_DIGITS: Final = 5
+
+
+class Evidence(Value):
+    """Rows (n, 25) of evidence, one a vertebra from superior to inferior, and the mask that they were made of.
+
+    Each row sums to 1 but for rounding. Strict JSON, small enough to lie beside every mask.
+    """
+
+    mask: str
+    rows: tuple[tuple[float, ...], ...]
+
+    @classmethod
+    def of(cls, labels: Volume, matrix: NDArray[np.float64]) -> "Evidence":
+        """Keep the evidence (n, 25) for the vertebrae of ``labels``."""
+        rows = tuple(tuple(round(float(share), _DIGITS) for share in row) for row in matrix)
+        return cls(mask=mask_digest(labels), rows=rows)
+
+    def matrix(self, labels: Volume, *, instances: Instances) -> NDArray[np.float64]:
+        """Return the rows (n, 25); raise DigestMismatchError where they were made of another mask than ``labels``.
+
+        Raises InvalidValueError where they don't fit the vertebrae found in it.
+        """
+        found = mask_digest(labels)
+        if found != self.mask:
+            raise DigestMismatchError("mask of the stored evidence", found=found, expected=self.mask)
+        matrix = np.asarray(self.rows, dtype=np.float64).reshape(len(self.rows), -1)
+        require_evidence(matrix, instances=instances)
+        return matrix
+
+
+def vote_evidence(instances: Instances) -> NDArray[np.float64]:
+    """Return the share of each name among each vertebra's voxels, shape (n, 25)."""
+    count = len(instances.items)
+    inside = instances.owners >= 0
+    cells = instances.owners[inside].astype(np.intp) * MAX_LABEL + instances.names[inside] - 1
+    votes = np.bincount(cells, minlength=count * MAX_LABEL).reshape(count, MAX_LABEL)
+    return np.asarray(votes / np.maximum(votes.sum(axis=1, keepdims=True), 1), dtype=np.float64)
+
+
+def sampled_evidence(instances: Instances, probabilities: Probabilities) -> NDArray[np.float64]:
+    """Return the mean softmax over up to 500 voxels of each vertebra, evenly spread over it, shape (n, 25).
+
+    The background's share is left out and the rest brought to a sum of 1. ``probabilities`` is asked once.
+    Raises InvalidValueError where it answers with another shape.
+    """
+    count = len(instances.items)
+    order = np.argsort(instances.owners, kind="stable")
+    starts = np.searchsorted(instances.owners[order], np.arange(count + 1))
+    chosen = [order[_spread(first, last)] for first, last in pairwise(starts)]
+    if not chosen:
+        return np.zeros((0, MAX_LABEL))
+    numbers = np.concatenate(chosen)
+    softmax = np.asarray(probabilities(instances.indices(numbers)), dtype=np.float64)
+    if softmax.shape != (len(numbers), MAX_LABEL + 1):
+        expected = str((len(numbers), MAX_LABEL + 1))
+        raise InvalidValueError("shape of the probabilities", softmax.shape, expected=expected)
+    owners = np.repeat(np.arange(count), [len(voxels) for voxels in chosen])
+    sums = np.zeros((count, MAX_LABEL))
+    np.add.at(sums, owners, softmax[:, 1:])
+    return np.asarray(sums / np.maximum(sums.sum(axis=1, keepdims=True), np.finfo(float).tiny), dtype=np.float64)
+
+
+def require_evidence(matrix: NDArray[np.float64], *, instances: Instances) -> None:
+    """Raise InvalidValueError unless ``matrix`` is (n, 25), finite and not negative for the n vertebrae found."""
+    expected = (len(instances.items), MAX_LABEL)
+    if matrix.shape != expected and (expected[0] or matrix.size):
+        raise InvalidValueError("shape of the evidence", matrix.shape, expected=f"{expected}, one row a vertebra")
+    if not np.isfinite(matrix).all() or (matrix < 0).any():
+        raise InvalidValueError("evidence", "NaN, infinite or negative", expected="shares within 0-1")
+
+
+def mask_digest(labels: Volume) -> str:
+    """Return ``sha256:…`` of a label map's voxels and shape, whatever file and memory order it is kept in."""
+    box = bone_box(labels.array)
+    head = repr((labels.array.shape, [(edge.start, edge.stop) for edge in box or ()])).encode()
+    return digest_bytes(head + (labels.array[box].tobytes() if box else b""))
+
+
+def _spread(first: int, last: int) -> NDArray[np.intp]:
+    return np.unique(np.linspace(first, last - 1, num=min(SAMPLES, last - first)).round().astype(np.intp))

@@ -1,0 +1,121 @@
+"""Masks scored under several ways of post-processing: with and without, found again, and never on missing ones."""
+
+import numpy as np
+import pytest
+
+from components.evaluate_folds.assessment import Masks, count_components, evaluate_ways
+from components.evaluate_folds.choosing import alternatives, choose_postprocessing
+from components.evaluate_folds.predictions import Predictions
+from spine.dataset import labels_path
+from spine.metrics.alternatives import read_alternatives, write_alternatives
+from spine.postprocessing.choice import NOTHING, Postprocessing
+from spine.postprocessing.evidence import Evidence, vote_evidence
+from spine.postprocessing.instances import find_instances
+from spine.postprocessing.naming import DecodingSettings
+from spine.storage import write_json
+from spine.volume.nifti import Volume, read_labels, write_volume
+
+DECODING = Postprocessing(keep_largest=(), decoding=DecodingSettings())
+WAYS = {"none": NOTHING, "decoding": DECODING}
+
+
+def ignore(*_):
+    return None
+
+
+@pytest.fixture
+def masks(make_cases, tmp_path):
+    """Right, with L3 called L2, and without a mask."""
+    dataset, cases = make_cases("right", "misnamed", "crashed", spacing=4.0)
+    predictions = Predictions(tmp_path / "predictions")
+    for case in cases[:2]:
+        labels = read_labels(labels_path(dataset, case))
+        array = labels.array.copy()
+        if case.case == "misnamed":
+            array[array == 22] = 21
+        mask = Volume(array=array, grid=labels.grid)
+        evidence = Evidence.of(mask, vote_evidence(find_instances(mask)))
+        write_json(predictions.evidence(case.case), evidence.model_dump(mode="json"))
+        write_volume(predictions.mask(case.case), mask)
+    return Masks(cases=tuple(cases), dataset=dataset, predictions=predictions, workers=1)
+
+
+def score(masks, tmp_path, *, ways=WAYS, finished=True):
+    return evaluate_ways(
+        masks, name="candidate", ways=ways, scores=tmp_path / "scores",
+        finished=tmp_path / "masks" if finished else None, on_case=ignore,
+    )  # fmt: skip
+
+
+def test_every_way_is_scored_on_the_same_scans_and_a_missing_mask_scores_nothing_in_each(masks, tmp_path):
+    found = score(masks, tmp_path)
+    assert list(found) == ["none", "decoding"]
+    for evaluation in found.values():
+        assert [scan.case for scan in evaluation.scans] == ["right", "misnamed", "crashed"]
+        assert evaluation.summary.missing_predictions == ("crashed",)
+        assert evaluation.scans[2].mean_dice == 0
+    assert [found[way].scans[1].all_correct for way in WAYS] == [False, True], "decoding names L3 again"
+    assert found["none"].scans[0].mean_dice == found["decoding"].scans[0].mean_dice == 1
+
+
+def test_the_masks_that_are_kept_are_those_of_the_last_way(masks, tmp_path):
+    score(masks, tmp_path)
+    reference = read_labels(labels_path(masks.dataset, masks.cases[1])).array
+    kept = read_labels(tmp_path / "masks" / "misnamed.nii.gz").array
+    raw = read_labels(masks.predictions.mask("misnamed")).array
+    assert np.array_equal(kept > 0, raw > 0) and not (raw == 22).any()
+    assert ((kept == 22) & (reference == 22)).sum() > 0.9 * (reference == 22).sum()
+    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["misnamed.nii.gz", "right.nii.gz"]
+
+
+def test_margins_and_flags_reach_the_scores_of_what_was_decoded_only(masks, tmp_path):
+    found = score(masks, tmp_path)
+    renamed = {label.label: label for label in found["decoding"].scans[1].labels}[22]
+    assert "renamed" in renamed.flags and renamed.margin > 0
+    assert all(label.margin is None and not label.flags for label in found["none"].scans[1].labels)
+
+
+def test_scores_that_are_there_are_found_again_and_damaged_ones_made_anew(masks, tmp_path):
+    first = score(masks, tmp_path)
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "scores").rglob("*.json")}
+    assert len(files) == 4
+    damaged = next(iter(files))
+    damaged.write_text("{")
+    assert score(masks, tmp_path) == first
+    changed = {path for path, before in files.items() if path.stat().st_mtime_ns != before}
+    assert damaged in changed and {path.stem for path in changed} == {damaged.stem}
+
+
+def test_a_mask_that_came_later_is_scored_then(masks, tmp_path):
+    score(masks, tmp_path)
+    dataset, case = masks.dataset, masks.cases[2]
+    labels = read_labels(labels_path(dataset, case))
+    evidence = Evidence.of(labels, vote_evidence(find_instances(labels)))
+    write_json(masks.predictions.evidence(case.case), evidence.model_dump(mode="json"))
+    write_volume(masks.predictions.mask(case.case), labels)
+    assert score(masks, tmp_path)["none"].scans[2].mean_dice == 1
+
+
+@pytest.mark.slow
+def test_workers_change_nothing(masks, tmp_path):
+    many = Masks(cases=masks.cases, dataset=masks.dataset, predictions=masks.predictions, workers=2)
+    assert score(many, tmp_path / "many") == score(masks, tmp_path / "one")
+
+
+def test_post_processing_is_chosen_by_what_it_mends_and_told_with_and_without(masks, tmp_path):
+    chosen, ways, tried = choose_postprocessing(masks, name="c", scores=tmp_path / "scores", on_case=ignore)
+    assert chosen == "decoding" and next(iter(ways)) == "none"
+    final = {way: ways[way] for way in ("none", chosen)}
+    told = alternatives(chosen=chosen, out_of_fold=tried, test=score(masks, tmp_path, ways=final))
+    assert [(way.name, way.chosen, way.test is not None) for way in told] == [
+        ("none", False, True),
+        ("decoding", True, True),
+    ]
+    write_alternatives(tmp_path / "alternatives.json", told)
+    assert read_alternatives(tmp_path / "alternatives.json") == told
+
+
+def test_components_are_counted_where_there_is_a_mask(masks):
+    plain, decoded = count_components(masks, ways=(NOTHING, DECODING), on_case=ignore)
+    assert len(plain) == len(decoded) == 2
+    assert (plain[1].plain[22] != decoded[1].plain[22]).any(), "L3 is there after decoding only"
