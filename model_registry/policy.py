@@ -1,10 +1,11 @@
 """Policies: what a candidate must reach to be registered, as small YAML files with reasons beside the numbers."""
 
+from collections.abc import Collection, Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from spine.labels import REGIONS
+from spine.labels import IDS, REGIONS
 from spine.values import Value
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -14,18 +15,20 @@ class Floors(Value):
     """Absolute minima on the locked test set; None leaves a score unjudged."""
 
     dice_scan_mean: Share
+    dice_label_macro: Share | None = None
+    """Mean over labels: a level that few scans show weighs as much as one that all show."""
     id_rate: Share | None = None
     all_correct_rate: Share | None = None
     wrong_level_rate_at_most: Share | None = None
+    misnamed_rate_at_most: Share | None = None
+    """Over the vertebrae found as bone: sees a block that is shifted, too."""
     region_dice: dict[str, Share] = Field(default_factory=dict)
-    """Floor by region, for regions that the test set shows."""
+    """Floor by region, for regions that the test set shows; ``required_regions`` says which it must show."""
 
     @field_validator("region_dice")
     @classmethod
     def _regions_exist(cls, regions: dict[str, float]) -> dict[str, float]:
-        unknown = [region for region in regions if region not in REGIONS]
-        if unknown:
-            raise ValueError(f"unknown region {unknown[0]}; expected one of {', '.join(REGIONS)}")
+        _require_known("region", regions, among=REGIONS)
         return regions
 
 
@@ -36,21 +39,25 @@ class AgainstChampion(Value):
     margin_overall: Share = 0.01
     margin_region: Share = 0.03
     minimum_region_patients: Annotated[int, Field(ge=2)] = 10
-    """Patients who must show a region before the two models are compared in it; fewer are named, not judged."""
+    """Patients who must show a region, or a level, before the two models are compared in it; fewer are named."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    resamples: Annotated[int, Field(ge=1000)] = 10000
-    seed: int = 1
+    resamples: Annotated[int, Field(ge=10_000, le=100_000)] = 10_000
+    seed: Annotated[int, Field(ge=0)] = 1
 
 
 class Policy(Value):
     """A whole policy; its digest is quoted by every verdict made under it."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    version: Annotated[int, Field(ge=1)] = 1
+    """Raised by whoever changes a number; verdicts quote it beside the digest."""
     about: str
     minimum_scans: Annotated[int, Field(ge=2)]
     """Scans with labels that a verdict needs; fewer are inconclusive."""
     required_regions: tuple[str, ...] = ()
     """Regions that must be seen in the test set; a missing one is inconclusive, not passed over."""
+    required_levels: tuple[str, ...] = ()
+    """Levels (C1-S1) that must be seen as well: a region's floor can be met without the level that is hard."""
     floors: Floors
     champion: AgainstChampion = AgainstChampion()
     separate_approver: bool = True
@@ -58,11 +65,15 @@ class Policy(Value):
 
     @field_validator("required_regions")
     @classmethod
-    def _required_exist(cls, regions: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = [region for region in regions if region not in REGIONS]
-        if unknown:
-            raise ValueError(f"unknown region {unknown[0]}; expected one of {', '.join(REGIONS)}")
+    def _regions_exist(cls, regions: tuple[str, ...]) -> tuple[str, ...]:
+        _require_known("region", regions, among=REGIONS)
         return regions
+
+    @field_validator("required_levels")
+    @classmethod
+    def _levels_exist(cls, levels: tuple[str, ...]) -> tuple[str, ...]:
+        _require_known("level", levels, among=IDS)
+        return levels
 
 
 def load_policy(name: str) -> Policy:
@@ -73,3 +84,9 @@ def load_policy(name: str) -> Policy:
 def given_policy(text: str) -> Policy:
     """Return a policy from its JSON, as pipelines hand it to steps, or by its name or path."""
     return Policy.from_json(text, where="policy") if text.lstrip().startswith("{") else load_policy(text)
+
+
+def _require_known(kind: str, names: Iterable[str], *, among: Collection[str]) -> None:
+    unknown = [name for name in names if name not in among]
+    if unknown:
+        raise ValueError(f"unknown {kind} {unknown[0]}; expected one of {', '.join(among)}")

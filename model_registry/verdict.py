@@ -7,6 +7,8 @@ from spine.records import Record
 from spine.values import Value
 
 Outcome = Literal["pass", "fail", "inconclusive"]
+WORST_CASES = 5
+"""As many cases are named under a rule."""
 
 
 class Rule(Value):
@@ -16,8 +18,37 @@ class Rule(Value):
     value: float | None
     expected: str
     passed: bool | None
+    low: float | None = None
+    """Lower end of the interval of ``value`` over patients; None where ``value`` is no mean or rate over scans."""
+    high: float | None = None
+    threshold: float | None = None
+    """The number that ``value``, or the bound of the interval of ``difference``, is held to."""
     difference: PairedDifference | None = None
+    more_cases: int | None = None
+    """For an undecided rule: how many more cases like these would decide; None where no number would."""
     worst_cases: tuple[str, ...] = ()
+    """Up to five cases, the one that hurts most first."""
+
+
+class SecondaryTest(Value):
+    """A test beside the rules: it is told, and decides nothing."""
+
+    name: str
+    p_value: float | None
+    """Two-sided; 1 where nothing differs, None where nothing is known."""
+    patients_or_scans: int
+    said: str
+
+
+class ClassClaim(Value):
+    """What can be said of one class against the model in use, corrected for the number of classes."""
+
+    label: int
+    patients: int
+    difference: PairedDifference
+    p_value: float | None
+    p_holm: float | None
+    claim: Literal["better", "worse"] | None
 
 
 class Verdict(Record):
@@ -31,9 +62,14 @@ class Verdict(Record):
     policy_name: str
     policy: str
     """Digest of the policy."""
+    policy_version: int = 1
     scans: int
     rules: tuple[Rule, ...]
+    secondary: tuple[SecondaryTest, ...] = ()
+    claims: tuple[ClassClaim, ...] = ()
+    """One a label that enough patients show, in the order of the labels."""
     regions_without_cases: tuple[str, ...]
+    levels_without_cases: tuple[str, ...] = ()
     regions_not_compared: tuple[str, ...]
     """Regions that too few scans show to compare the candidate with the model in use there."""
     summary: str

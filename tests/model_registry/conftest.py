@@ -20,13 +20,16 @@ MakePolicy = Callable[..., Policy]
 WriteEvidence = Callable[..., Bundle]
 
 
-def _scan(case: str, dice: float, labels: Sequence[int], *, missing: bool, shift: int) -> ScanScores:
+def _scan(
+    case: str, dice: float, labels: Sequence[int], *, missing: bool, shift: int, called: int | None
+) -> ScanScores:
     scores = tuple(
         LabelScore(
             label=label, reference_voxels=1000, predicted_voxels=1000, common_voxels=round(1000 * dice), dice=dice,
             at_border=False, identified=dice > 0.5, localisation_mm=1.0 if dice > 0.5 else None,
+            called=label if called is None or place else called,
         )
-        for label in labels
+        for place, label in enumerate(labels)
     )  # fmt: skip
     return ScanScores(
         case=case, patient=None, labels=scores, mean_dice=dice if labels else None, bone_dice=dice if labels else None,
@@ -37,7 +40,10 @@ def _scan(case: str, dice: float, labels: Sequence[int], *, missing: bool, shift
 
 @pytest.fixture(scope="session")
 def evaluate() -> Evaluate:
-    """A function of a Dice a scan that gives the evaluation; labels by number of scan where they differ."""
+    """A function of a Dice a scan that gives the evaluation; labels by number of scan where they differ.
+
+    ``called`` gives by number of scan the name that its first vertebra got.
+    """
 
     def build(
         dices: Sequence[float],
@@ -46,13 +52,14 @@ def evaluate() -> Evaluate:
         of: dict[int, Sequence[int]] | None = None,
         missing: Sequence[int] = (),
         shifted: Sequence[int] = (),
+        called: dict[int, int] | None = None,
         name: str = "model",
         prefix: str = "case",
     ) -> Evaluation:
         scans = tuple(
             _scan(
                 f"{prefix}_{number:04d}", dice, (of or {}).get(number, labels),
-                missing=number in missing, shift=int(number in shifted),
+                missing=number in missing, shift=int(number in shifted), called=(called or {}).get(number),
             )
             for number, dice in enumerate(dices)
         )  # fmt: skip
@@ -62,11 +69,29 @@ def evaluate() -> Evaluate:
 
 
 @pytest.fixture(scope="session")
+def counted() -> Callable[[Evaluation], Evaluation]:
+    """A function that leaves of an evaluation what voxel counts alone tell, as those in nnU-Net's summary.json."""
+    unknown_label = {"at_border": None, "identified": None, "localisation_mm": None, "called": None}
+    unknown = {"patient": None, "all_correct": None, "level_shift": None, "bone_dice": None}
+
+    def strip(evaluation: Evaluation) -> Evaluation:
+        scans = tuple(
+            scan.model_copy(
+                update={**unknown, "labels": tuple(s.model_copy(update=unknown_label) for s in scan.labels)}
+            )
+            for scan in evaluation.scans
+        )
+        return Evaluation(name=evaluation.name, scans=scans, summary=summarize(scans))
+
+    return strip
+
+
+@pytest.fixture(scope="session")
 def make_policy() -> MakePolicy:
     """A function of fields that gives a policy: Dice 0.7 on four scans, and a champion's rule of its own fields."""
 
     def build(*, floors: Floors | None = None, against: dict[str, object] | None = None, **fields: object) -> Policy:
-        champion = AgainstChampion.model_validate({"resamples": 1000, "minimum_region_patients": 4, **(against or {})})
+        champion = AgainstChampion.model_validate({"minimum_region_patients": 4, **(against or {})})
         content = {"name": "strict", "about": "For tests.", "minimum_scans": 4, "separate_approver": False, **fields}
         return Policy(floors=floors or Floors(dice_scan_mean=0.7), champion=champion, **content)  # type: ignore[arg-type]
 

@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 
 from model_registry.errors import EvidenceError
+from model_registry.floors import Counts, all_right, identified, misnamed, wrong_level
 from model_registry.gate import judge
 from model_registry.policy import Floors, Policy, load_policy
 from model_registry.verdict import Rule, Verdict
 from spine.errors import SpinelineError
-from spine.metrics.scores import Evaluation
+from spine.metrics.scores import Evaluation, Summary
 
 Evaluate = Callable[..., Evaluation]
 MakePolicy = Callable[..., Policy]
+Counted = Callable[[Evaluation], Evaluation]
 DICES = [0.80 + 0.01 * number for number in range(12)]
 
 
@@ -66,6 +68,83 @@ def test_a_floor_is_reached_or_fails_by_its_name(
     assert verdict.summary.startswith(f"fail: {failing} is 0." if failing else "pass: all")
 
 
+def test_a_floor_is_told_with_the_interval_of_its_score(evaluate: Evaluate, make_policy: MakePolicy) -> None:
+    floors = Floors(dice_scan_mean=0.7, id_rate=0.5, all_correct_rate=0.5, region_dice={"L1-L5": 0.7})
+    verdict = judge(candidate=evaluate([*DICES, 0.4]), champion=None, policy=make_policy(floors=floors))
+    told = [rule for rule in verdict.rules if rule.name.startswith(("mean Dice", "identification", "scans with all"))]
+    assert len(told) == 4
+    for each in told:
+        assert each.value is not None and each.low is not None and each.high is not None
+        assert each.threshold is not None
+        assert 0 <= each.low < each.value < each.high <= 1
+
+
+def test_scans_of_one_patient_widen_the_interval_of_a_floor(evaluate: Evaluate, make_policy: MakePolicy) -> None:
+    alone = evaluate([0.8] * 6 + [0.9] * 6)
+    paired = Evaluation(
+        name="model",
+        scans=tuple(scan.model_copy(update={"patient": f"p{n // 2}"}) for n, scan in enumerate(alone.scans)),
+        summary=alone.summary,
+    )
+    wide, narrow = (
+        rule(judge(candidate=each, champion=None, policy=make_policy()), "mean Dice") for each in (paired, alone)
+    )
+    assert wide.low < narrow.low < narrow.high < wide.high  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("counts", "summary_of"), [
+    (identified, lambda summary: summary.id_rate), (all_right, lambda summary: summary.all_correct_rate),
+    (wrong_level, lambda summary: summary.wrong_level_rate), (misnamed, lambda summary: summary.misnamed_rate),
+])  # fmt: skip
+def test_what_a_rate_counts_is_what_the_summary_counts(
+    evaluate: Evaluate, counts: Counts, summary_of: Callable[[Summary], float]
+) -> None:
+    candidate = evaluate([0.9, 0.2, 0.8, 0.1, 0.85], shifted=[1, 3], missing=[4], called={1: 19, 2: 0})
+    counted = [counts(scan) for scan in candidate.scans]
+    assert sum(hits for hits, _ in counted) / sum(of for _, of in counted) == summary_of(candidate.summary)
+
+
+def test_a_rare_level_that_is_bad_breaks_the_macro_floor_not_the_scan_mean(
+    evaluate: Evaluate, make_policy: MakePolicy
+) -> None:
+    candidate = evaluate([0.95] * 19 + [0.1], of={19: (1,)})
+    verdict = judge(candidate=candidate, champion=None, policy=make_policy())
+    assert verdict.outcome == "pass"
+    floors = Floors(dice_scan_mean=0.7, dice_label_macro=0.85)
+    verdict = judge(candidate=candidate, champion=None, policy=make_policy(floors=floors))
+    assert rule(verdict, "mean Dice (GT-present, label macro)").passed is False
+
+
+def test_a_shifted_block_breaks_the_misnamed_floor(evaluate: Evaluate, make_policy: MakePolicy) -> None:
+    candidate = evaluate([0.9] * 10, called={3: 21})
+    floors = Floors(dice_scan_mean=0.7, misnamed_rate_at_most=0.01)
+    found = rule(judge(candidate=candidate, champion=None, policy=make_policy(floors=floors)), "vertebrae with another")
+    assert (found.passed, found.value, found.worst_cases) == (False, 0.02, ("case_0003",))
+
+
+def test_floors_that_voxel_counts_cannot_show_are_inconclusive_by_name(
+    counted: Counted, evaluate: Evaluate, make_policy: MakePolicy
+) -> None:
+    floors = Floors(dice_scan_mean=0.7, id_rate=0.5, all_correct_rate=0.5, wrong_level_rate_at_most=0.5)
+    verdict = judge(candidate=counted(evaluate([0.9] * 6)), champion=None, policy=make_policy(floors=floors))
+    assert verdict.outcome == "inconclusive"
+    assert rule(verdict, "mean Dice").passed
+    assert [each.name for each in verdict.rules if each.passed is None] == [
+        "identification rate", "scans with all levels right", "scans named at a wrong level",
+    ]  # fmt: skip
+    assert verdict.summary.startswith("inconclusive: identification rate is not known, expected at least 0.5; 2 more")
+
+
+def test_a_model_in_use_of_voxel_counts_is_compared_on_dice(
+    counted: Counted, evaluate: Evaluate, make_policy: MakePolicy
+) -> None:
+    verdict = judge(candidate=evaluate(DICES), champion=counted(evaluate(DICES)), policy=make_policy())
+    assert verdict.outcome == "pass"
+    assert rule(verdict, "Dice of L1-L5 against").passed
+    wilcoxon, mcnemar = verdict.secondary
+    assert (wilcoxon.p_value, mcnemar.p_value, mcnemar.said) == (1.0, None, "not known of both models")
+
+
 def test_the_scans_named_at_a_wrong_level_and_the_worst_ones_are_listed(
     evaluate: Evaluate, make_policy: MakePolicy
 ) -> None:
@@ -115,6 +194,19 @@ def test_a_required_region_that_no_scan_shows_is_inconclusive_and_named(
     assert rule(verdict, "scans that show L1-L5").passed
     assert "scans that show S1 is 0, expected at least 1" in verdict.summary
     assert verdict.regions_without_cases == ("C1-C4", "C5-C7", "T1-T4", "T5-T9", "T10-T12", "S1")
+    assert "nothing is said of C1-C4, C5-C7, T1-T4, T5-T9, T10-T12, S1" in verdict.summary
+
+
+def test_a_region_floor_met_without_its_hard_level_passes_only_where_no_level_is_required(
+    evaluate: Evaluate, make_policy: MakePolicy
+) -> None:
+    floors, candidate = Floors(dice_scan_mean=0.7, region_dice={"T10-T12": 0.8}), evaluate([0.9] * 6, labels=(17, 18))
+    verdict = judge(candidate=candidate, champion=None, policy=make_policy(floors=floors))
+    assert verdict.outcome == "pass" and "T12" in verdict.levels_without_cases
+    required = make_policy(floors=floors, required_regions=("T10-T12",), required_levels=("T12",))
+    verdict = judge(candidate=candidate, champion=None, policy=required)
+    assert verdict.outcome == "inconclusive"
+    assert "scans that show T12 is 0, expected at least 1; about 1 more case" in verdict.summary
 
 
 @pytest.mark.parametrize(
@@ -161,6 +253,31 @@ def test_a_noisy_comparison_is_inconclusive_and_says_what_it_could_have_seen(
     assert overall.difference.detectable
     assert f"smallest difference this test can see is {overall.difference.detectable:.3f}" in verdict.summary
     assert overall.worst_cases[0] == f"case_{int(np.argmin(noise(0.1))):04d}"
+
+
+def test_an_undecided_rule_says_how_many_more_cases_would_decide(evaluate: Evaluate, make_policy: MakePolicy) -> None:
+    policy = make_policy(floors=Floors(dice_scan_mean=0.5))
+    verdict = judge(candidate=evaluate(noise(0.03)), champion=evaluate([0.85] * 12), policy=policy)
+    overall = rule(verdict, "mean Dice against")
+    assert overall.passed is None and overall.more_cases
+    assert f"about {overall.more_cases} more cases like these would decide" in verdict.summary
+    many = 12 + 2 * overall.more_cases
+    verdict = judge(candidate=evaluate(noise(0.03, many)), champion=evaluate([0.85] * many), policy=policy)
+    assert rule(verdict, "mean Dice against").passed
+
+
+def test_a_mean_on_the_bound_is_decided_by_no_number_of_cases(evaluate: Evaluate, make_policy: MakePolicy) -> None:
+    policy = make_policy(floors=Floors(dice_scan_mean=0.5), against={"rule": "superior"})
+    verdict = judge(candidate=evaluate([0.75, 0.85] * 6), champion=evaluate([0.85, 0.75] * 6), policy=policy)
+    overall = rule(verdict, "mean Dice against")
+    assert (overall.passed, overall.more_cases) == (None, None)
+    assert "no number of cases up to 10000 more would decide" in verdict.summary
+
+
+def test_only_cases_that_got_worse_are_named_as_hurting(evaluate: Evaluate, make_policy: MakePolicy) -> None:
+    candidate = evaluate([dice + 0.02 for dice in DICES[:-2]] + [DICES[-2] - 0.01, DICES[-1] - 0.02])
+    verdict = judge(candidate=candidate, champion=evaluate(DICES), policy=make_policy())
+    assert rule(verdict, "mean Dice against").worst_cases == ("case_0011", "case_0010")
 
 
 def test_more_scans_of_the_same_noise_decide(evaluate: Evaluate, make_policy: MakePolicy) -> None:
@@ -230,9 +347,10 @@ def test_a_verdict_is_strict_json_and_reads_as_it_was(
 
 
 def test_a_verdict_quotes_what_it_was_made_of(evaluate: Evaluate, make_policy: MakePolicy) -> None:
-    candidate, policy = evaluate(DICES), make_policy()
+    candidate, policy = evaluate(DICES), make_policy(version=3)
     verdict = judge(candidate=candidate, champion=None, policy=policy)
     assert (verdict.evaluation, verdict.policy) == (candidate.digest, policy.digest)
+    assert (verdict.policy_name, verdict.policy_version) == ("strict", 3)
     changed = judge(candidate=candidate, champion=None, policy=make_policy(minimum_scans=5))
     assert changed.digest != verdict.digest
 
@@ -245,7 +363,9 @@ def test_a_verdict_quotes_what_it_was_made_of(evaluate: Evaluate, make_policy: M
         ({"floors": {"dice_scan_mean": 1.5}}, "floors.dice_scan_mean"),
         ({"floors": {"dice_scan_mean": float("nan")}}, "floors.dice_scan_mean"),
         ({"minimum_scans": 1}, "minimum_scans"),
-        ({"champion": {"resamples": 10}}, "champion.resamples"),
+        ({"required_levels": ["L6"]}, "unknown level L6; expected one of C1"),
+        ({"version": 0}, "version"),
+        ({"champion": {"resamples": 9999}}, "champion.resamples"),
         ({"champion": {"rule": "better"}}, "champion.rule"),
         ({"extra": 1}, "extra"),
     ],

@@ -1,27 +1,21 @@
-"""Paired differences: the interval that scipy gives, what degenerate samples give, and how often it is right."""
+"""Paired differences and rates: their intervals, what degenerate samples give, and what would decide."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from model_registry.policy import AgainstChampion
-from model_registry.statistics import PairedDifference, paired_difference
+from model_registry.statistics import (
+    PairedDifference,
+    bootstrap_of,
+    decided,
+    mean_interval,
+    more_patients,
+    paired_difference,
+    rate_interval,
+)
 
-SETTINGS = AgainstChampion(resamples=1000, confidence=0.95, seed=7)
-
-
-@pytest.mark.parametrize("count", [2, 5, 30, 200])
-@pytest.mark.parametrize("confidence", [0.9, 0.95])
-def test_the_interval_is_scipys_bca_with_the_policys_seed(count: int, confidence: float) -> None:
-    values = np.random.default_rng(count).gamma(2.0, 0.02, count) - 0.03
-    settings = SETTINGS.model_copy(update={"confidence": confidence, "resamples": 2000})
-    expected = stats.bootstrap(
-        (values,), np.mean, n_resamples=2000, confidence_level=confidence, method="BCa", rng=np.random.default_rng(7)
-    ).confidence_interval
-    found = paired_difference(list(values), settings=settings)
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-8, nan_ok=True)
-    assert found.mean == pytest.approx(values.mean(), abs=1e-8)
-    assert found.patients == count
+SETTINGS = AgainstChampion(seed=7)
 
 
 def test_more_confidence_is_a_wider_interval_around_the_mean() -> None:
@@ -81,10 +75,67 @@ def test_the_detectable_difference_is_seen_in_four_of_five_experiments() -> None
     assert seen == pytest.approx(0.8, abs=0.06)
 
 
-def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
-    """200 draws of 30 skewed differences; a 95 % interval of so few misses somewhat more often than it says."""
-    random, covered = np.random.default_rng(11), 0
-    for _ in range(200):
-        found = paired_difference(list(random.gamma(4.0, 0.01, 30) - 0.04), settings=SETTINGS)
-        covered += found.low <= 0 <= found.high  # type: ignore[operator]
-    assert 0.88 <= covered / 200 <= 0.99
+@pytest.mark.parametrize(
+    ("values", "bound", "expected"),
+    [([0.02] * 5, 0.0, True), ([-0.02] * 5, 0.0, False), ([0.0] * 5, 0.0, False), ([0.0] * 5, -0.01, True),
+     ([-0.1, 0.1] * 5, 0.0, None), ([0.5], 0.0, None), ([], 0.0, None)],
+)  # fmt: skip
+def test_the_whole_interval_above_the_bound_passes_and_none_of_it_fails(
+    values: list[float], bound: float, expected: bool | None
+) -> None:
+    assert decided(paired_difference(values, settings=SETTINGS), bound) is expected
+
+
+@pytest.mark.parametrize("bound", [-0.01, 0.012])
+def test_as_many_more_patients_as_it_says_decide_and_hardly_fewer_do(bound: float) -> None:
+    """A symmetric sample, repeated: its mean stays, its spread too."""
+    sample = np.random.default_rng(4).normal(0, 0.06, 20)
+    sample = np.concatenate([sample - sample.mean(), sample.mean() - sample])
+    found = paired_difference(list(sample), settings=SETTINGS)
+    more = more_patients(found, bound)
+    assert decided(found, bound) is None and more is not None
+
+    def after(count: int) -> bool | None:
+        return decided(paired_difference(list(np.resize(sample, count)), settings=SETTINGS), bound)
+
+    assert after(40 * (2 + round((40 + more) / 40))) is (bound < 0)
+    assert after(40 * max(1, round((40 + more) / 40) - 2)) is None
+
+
+@pytest.mark.parametrize(("mean", "bound"), [(0.0, 0.0), (-0.01, -0.01), (0.0, -1e-5)])
+def test_no_number_is_given_where_none_or_no_sensible_one_would_decide(mean: float, bound: float) -> None:
+    difference = PairedDifference(patients=30, mean=mean, low=mean - 0.05, high=mean + 0.05, detectable=0.07)
+    assert more_patients(difference, bound) is None
+
+
+@pytest.mark.parametrize(("right", "count"), [(0, 20), (20, 20), (13, 20), (70, 100)])
+def test_a_rate_of_one_trial_a_patient_has_wilsons_interval(right: int, count: int) -> None:
+    """The variance between patients is estimated with one degree of freedom less: one patient's worth wider."""
+    hits = [1] * right + [0] * (count - right)
+    trials = count if right in (0, count) else count - 1
+    expected = stats.binomtest(right, count).proportion_ci(method="wilson")
+    found = rate_interval(hits, [1] * count, confidence=0.95)
+    assert found == pytest.approx((expected.low, expected.high), abs=1e-6 if trials == count else 0.01)
+
+
+def test_vertebrae_of_one_patient_are_no_independent_evidence() -> None:
+    alike, mixed = (
+        rate_interval([0] * 4 + [10] * 16, [10] * 20, confidence=0.95),
+        rate_interval([8] * 20, [10] * 20, confidence=0.95),
+    )
+    alone = rate_interval([0] * 4 + [1] * 16, [1] * 20, confidence=0.95)
+    assert alike == pytest.approx(alone)
+    assert mixed == pytest.approx(alone, abs=0.03)  # no variance at all: the patients are counted, not 200 vertebrae
+    spread = rate_interval([7, 9] * 10, [10] * 20, confidence=0.95)
+    assert alike and spread and spread[1] - spread[0] < alike[1] - alike[0]
+
+
+def test_a_rate_of_fewer_than_two_patients_has_no_interval() -> None:
+    assert rate_interval([3], [4], confidence=0.95) is None
+    assert rate_interval([3, 0], [4, 0], confidence=0.95) is None
+
+
+def test_the_interval_of_a_mean_of_shares_stays_within_them() -> None:
+    found = mean_interval([1.0] * 10 + [0.4], bootstrap=bootstrap_of(SETTINGS))
+    assert found and 0 < found[0] < 0.95 and found[1] == 1.0
+    assert mean_interval([0.5], bootstrap=bootstrap_of(SETTINGS)) is None

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from spine.drawing.markup import NOTHING, Column, Markup, joined, number, percent, section, table, tag
+from spine.drawing.markup import Column, Markup, joined, number, percent, section, table, tag
 from spine.metrics.alternatives import Alternative
 from spine.metrics.scores import Summary
 
@@ -21,7 +21,8 @@ def postprocessing_section(alternatives: Sequence[Alternative]) -> list[Markup]:
         return []
     chosen = [alternative.name for alternative in alternatives if alternative.chosen]
     words = (
-        "The choice was made on the out-of-fold scans alone; the scores on the locked test set are told, not used. "
+        "The choice was made on the out-of-fold scans alone; on the locked test set the chosen way is "
+        "told beside none, and nothing is chosen. "
         "ID rate: vertebrae identified; Dice: GT-present, scan mean; misnamed: bone that was found but mostly has "
         "another name."
     )
@@ -34,9 +35,11 @@ def postprocessing_section(alternatives: Sequence[Alternative]) -> list[Markup]:
 
 def _rows(alternative: Alternative) -> Iterator[list[str | Markup]]:
     mark = tag("strong", " ✓ chosen") if alternative.chosen else ""
-    yield [joined((alternative.name, mark)), "out of fold", *_scores(alternative.out_of_fold)]
-    yield [tag("span", alternative.name, class_="again"), "locked test set", *_scores(alternative.test)]
+    if alternative.out_of_fold:
+        yield [joined((alternative.name, mark)), "out of fold", *_scores(alternative.out_of_fold)]
+    if alternative.test:
+        yield [tag("span", alternative.name, class_="again"), "locked test set", *_scores(alternative.test)]
 
 
-def _scores(summary: Summary | None) -> list[str]:
-    return [NOTHING if summary is None else read(summary) for _, read in _SHOWN]
+def _scores(summary: Summary) -> list[str]:
+    return [read(summary) for _, read in _SHOWN]

@@ -1,0 +1,104 @@
+"""What is told beside the rules and decides nothing: claims by class, and the secondary tests."""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+
+from model_registry.bootstrap import Bootstrap, same_everywhere
+from model_registry.pairing import Pair, mean_dice, patient_differences, region_dice, scan_differences
+from model_registry.policy import AgainstChampion
+from model_registry.statistics import PairedDifference, paired_differences
+from model_registry.verdict import ClassClaim, SecondaryTest
+from spine.labels import NAMES
+
+_DIGITS = 12
+"""Differences are compared to this many digits, lest rounding makes or breaks a tie."""
+
+
+def class_claims(pairs: list[Pair], *, settings: AgainstChampion, bootstrap: Bootstrap) -> tuple[ClassClaim, ...]:
+    """Return for each label that enough patients show what can be claimed of it against the model in use.
+
+    The p values are Wilcoxon's (1945), whom a single misnamed vertebra can't sway, corrected for the number of
+    labels by Holm (1979). "better" and "worse" need a corrected p value below 1 - confidence and an interval
+    of the mean that leaves out 0 on that side.
+    """
+    samples = {label: patient_differences(pairs, scan_differences(pairs, region_dice((label,)))) for label in NAMES}
+    shown = {label: sample for label, sample in samples.items() if len(sample) >= settings.minimum_region_patients}
+    differences = paired_differences(list(shown.values()), settings=settings, bootstrap=bootstrap)
+    p_values = [signed_rank_p(sample) for sample in shown.values()]
+    return tuple(
+        ClassClaim(
+            label=label,
+            patients=difference.patients,
+            difference=difference,
+            p_value=p_value,
+            p_holm=p_holm,
+            claim=_claim(difference, p_holm, settings),
+        )
+        for label, difference, p_value, p_holm in zip(shown, differences, p_values, holm(p_values), strict=True)
+    )
+
+
+def secondary_tests(pairs: list[Pair]) -> tuple[SecondaryTest, ...]:
+    """Return Wilcoxon's signed rank test of the mean Dice, and the exact McNemar test of all levels right."""
+    differences = patient_differences(pairs, scan_differences(pairs, mean_dice))
+    p_value = signed_rank_p(differences) if differences else None
+    better, worse = (sum(1 for each in differences if sign * round(each, _DIGITS) > 0) for sign in (1, -1))
+    wilcoxon = SecondaryTest(
+        name="Wilcoxon signed rank",
+        p_value=p_value,
+        patients_or_scans=len(differences),
+        said=f"mean Dice is higher in {better} and lower in {worse} of {len(differences)} patients",
+    )
+    return wilcoxon, _mcnemar(pairs)
+
+
+def signed_rank_p(differences: Sequence[float]) -> float:
+    """Return the two-sided p value of Wilcoxon's signed rank test; zeros are left out, 1 if nothing else is there."""
+    values = np.round(np.asarray(differences, dtype=np.float64), _DIGITS)
+    return same_everywhere(stats.wilcoxon(values).pvalue) if values.any() else 1.0
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return the p values corrected by Holm's step-down method (1979), in the order given."""
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = same_everywhere(largest)
+    return corrected
+
+
+def _claim(difference: PairedDifference, p_holm: float, settings: AgainstChampion) -> Literal["better", "worse"] | None:
+    if p_holm > 1 - settings.confidence or difference.low is None or difference.high is None:
+        return None
+    if difference.low > 0:
+        return "better"
+    return "worse" if difference.high < 0 else None
+
+
+def _mcnemar(pairs: list[Pair]) -> SecondaryTest:
+    """Compare the patients that only one of the two models gets right in all their scans (McNemar 1947, exact)."""
+    rights: dict[str, list[tuple[bool, bool]]] = {}
+    for new, old in pairs:
+        if new.all_correct is not None and old.all_correct is not None:
+            patient = new.patient or old.patient or f"scan {new.case}"
+            rights.setdefault(patient, []).append((new.all_correct, old.all_correct))
+    by_patient = [_all_scans(scans) for scans in rights.values()]
+    only_new, only_old = (by_patient.count(pair) for pair in ((True, False), (False, True)))
+    differ = only_new + only_old
+    p_value = same_everywhere(stats.binomtest(only_new, differ).pvalue) if differ else 1.0
+    return SecondaryTest(
+        name="exact McNemar, all levels right",
+        p_value=p_value if by_patient else None,
+        patients_or_scans=len(by_patient),
+        said=f"{only_new} patients right with the candidate only, {only_old} with the model in use only"
+        if by_patient
+        else "not known of both models",
+    )
+
+
+def _all_scans(scans: Iterable[tuple[bool, bool]]) -> tuple[bool, bool]:
+    new, old = zip(*scans, strict=True)
+    return all(new), all(old)
