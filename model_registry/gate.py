@@ -1,23 +1,29 @@
 """The gate: a pure function of a candidate's evaluation, the evaluation of the model in use, and a policy."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from model_registry.claims import class_claims, secondary_tests
 from model_registry.differences import difference_rules
+from model_registry.errors import EvidenceError
 from model_registry.floors import floor_rules
 from model_registry.pairing import paired_scans
 from model_registry.policy import Policy
 from model_registry.statistics import MOST_CASES, bootstrap_of
 from model_registry.verdict import WORST_CASES, Outcome, Rule, Verdict
 from spine.metrics.scores import Evaluation
+from spine.metrics.summary import summarize
 
 
 def judge(*, candidate: Evaluation, champion: Evaluation | None, policy: Policy) -> Verdict:
     """Judge ``candidate`` by the policy's floors, and against ``champion`` where there is one.
 
     One broken rule fails the candidate, whatever is undecided beside it; a pass needs every rule to hold.
-    Raises EvidenceError where the two evaluations are not of the same scans.
+    Raises EvidenceError where the two evaluations are not of the same scans, or one is not what its scans make it.
     """
+    for evaluation in (candidate, champion):
+        if evaluation:
+            _require_sound(evaluation)
     bootstrap, settings = bootstrap_of(policy.champion), policy.champion
     rules = [*_evidence_rules(candidate, policy), *floor_rules(candidate, policy=policy, bootstrap=bootstrap)]
     pairs = paired_scans(candidate, champion) if champion else []
@@ -42,6 +48,16 @@ def judge(*, candidate: Evaluation, champion: Evaluation | None, policy: Policy)
         regions_not_compared=tuple(not_compared),
         summary=_in_words(outcome, rules, candidate, unseen=unseen, not_compared=not_compared),
     )
+
+
+def _require_sound(evaluation: Evaluation) -> None:
+    """Refuse a summary that its scans don't come to, and a scan that counts twice: files can be edited."""
+    if summarize(evaluation.scans) != evaluation.summary:
+        raise EvidenceError(f"'{evaluation.name}': its summary does not follow from its {len(evaluation.scans)} scans")
+    cases = Counter(scan.case for scan in evaluation.scans)
+    twice = next((case for case, count in cases.items() if count > 1), None)
+    if twice is not None:
+        raise EvidenceError(f"'{evaluation.name}': case {twice} is there {cases[twice]} times; expected once")
 
 
 def _evidence_rules(candidate: Evaluation, policy: Policy) -> Iterator[Rule]:

@@ -97,23 +97,32 @@ def place(bodies: Outlines, *, line_of: Outlines | None = None) -> Placement:
     pitch = PITCH_MM[bodies.labels] * scale
     seen, beside, directions = line.place(bodies.centroids_mm)
     positions = seen.copy()
-    for flag, other, ends, sign, reach in (
-        (bodies.cut_above, bodies.cut_below, "bottom_mm", 1, _BELOW_CENTRE),
-        (bodies.cut_below, bodies.cut_above, "top_mm", -1, _ABOVE_CENTRE),
+    typical = through if through is not spine or whole.all() else None
+    for cut, sign, reach in (
+        (bodies.cut_above & ~bodies.cut_below, 1, _BELOW_CENTRE),
+        (bodies.cut_below & ~bodies.cut_above, -1, _ABOVE_CENTRE),
     ):
-        cut = flag & ~other
-        if not cut.any():
-            continue
-        edge = getattr(bodies, ends)[cut]
-        typical = reach * pitch[cut]
-        if through is not spine or whole.all():
-            reaches = np.abs(getattr(through, ends) - through.centroids_mm[:, 2])
-            nearest = np.abs(edge[:, None] - getattr(through, ends)[None]).argmin(axis=1)
-            typical = reaches[nearest]
-        positions[cut] = line.at_height(edge + sign * typical)
+        if cut.any():
+            heights = _centre_heights_mm(bodies.some(cut), reach_mm=reach * pitch[cut], sign=sign, typical=typical)
+            positions[cut] = line.at_height(heights)
     return Placement(
         positions_mm=positions, seen_mm=seen, beside_mm=beside, directions=directions, pitch_mm=pitch, scale=scale
     )
+
+
+def _centre_heights_mm(
+    cut: Outlines, *, reach_mm: NDArray[np.float64], sign: int, typical: Outlines | None
+) -> NDArray[np.float64]:
+    """Return where (RAS+ z) the centroids of cut bodies would lie: as far from their end as the nearest whole one's.
+
+    ``sign`` is 1 where the lower end is in view, -1 where the upper one is; without whole ones ``reach_mm`` serves.
+    """
+    ends = cut.bottom_mm if sign > 0 else cut.top_mm
+    if typical is not None:
+        others = typical.bottom_mm if sign > 0 else typical.top_mm
+        nearest = np.abs(ends[:, None] - others[None]).argmin(axis=1)
+        reach_mm = np.abs(others - typical.centroids_mm[:, 2])[nearest]
+    return np.asarray(ends + sign * reach_mm, dtype=np.float64)
 
 
 def patient_scale(labels: NDArray[np.uint8], positions_mm: NDArray[np.float64]) -> float:

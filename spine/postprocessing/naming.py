@@ -29,6 +29,8 @@ class DecodingSettings(Value):
     """Of the evidence of a part at the border, beside its size: the network saw half of it."""
     margin: float = Field(default=1.0, ge=0)
     """Least cost of the second-best naming over the best, below which names stay as they are: odds of 2.7 to 1."""
+    independent: int = Field(default=5, ge=1)
+    """As on how many vertebrae a shift of the whole scan is judged: a network a level off is so everywhere alike."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +50,7 @@ _NEXT_LEVELS: Final = 2
 def name_instances(instances: Instances, evidence: NDArray[np.float64], *, settings: DecodingSettings) -> Naming:
     """Name the vertebrae from evidence (n, 25), as ``cheapest`` does with this patient's distances and weights.
 
+    No margin is above that of a shift of the whole scan, judged as though on ``independent`` vertebrae.
     A fragment has no say: it is renamed by as many levels as the nearest vertebra where its name was next to that
     one's, and else keeps its name with a margin of 0.
     """
@@ -64,10 +67,11 @@ def name_instances(instances: Instances, evidence: NDArray[np.float64], *, setti
         for upper, lower in pairwise(whole)
     ]
     path = cheapest(emissions[whole], steps)
+    certain = shift_margin(path, emissions[whole], steps) * min(1.0, settings.independent / max(len(whole), 1))
     names = [item.label for item in instances.items]
     margins = [0.0] * len(names)
     for place, name, margin in zip(whole, path.names, path.margins, strict=True):
-        names[place], margins[place] = name, margin
+        names[place], margins[place] = name, min(margin, certain)
     for place, item in enumerate(instances.items):
         if item.is_fragment:
             nearest = min(whole, key=lambda other: abs(other - place))
@@ -103,6 +107,18 @@ def cheapest(emissions: NDArray[np.float64], steps: list[NDArray[np.float64]]) -
     others[np.arange(count), path] = np.inf
     margins = np.maximum(others.min(axis=1) - cost, 0.0)
     return Naming(names=tuple(name + 1 for name in path), margins=tuple(float(margin) for margin in margins), cost=cost)
+
+
+def shift_margin(path: Naming, emissions: NDArray[np.float64], steps: list[NDArray[np.float64]]) -> float:
+    """Return by how much the path is dearer with all names one level up or down; infinite where neither exists."""
+    names = np.array(path.names, dtype=np.intp) - 1
+    dearer = np.inf
+    for shifted in (names - 1, names + 1):
+        if len(names) and shifted.min() >= 0 and shifted.max() < MAX_LABEL:
+            cost = emissions[np.arange(len(names)), shifted].sum()
+            cost += sum(step[pair] for step, pair in zip(steps, pairwise(shifted), strict=True))
+            dearer = min(dearer, float(cost) - path.cost)
+    return max(dearer, 0.0)
 
 
 def step_costs(*, gap_mm: float, scale: float, lighter: float, settings: DecodingSettings) -> NDArray[np.float64]:

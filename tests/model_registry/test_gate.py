@@ -13,6 +13,7 @@ from model_registry.policy import Floors, Policy, load_policy
 from model_registry.verdict import Rule, Verdict
 from spine.errors import SpinelineError
 from spine.metrics.scores import Evaluation, Summary
+from spine.metrics.summary import summarize
 
 Evaluate = Callable[..., Evaluation]
 MakePolicy = Callable[..., Policy]
@@ -321,6 +322,26 @@ def test_evaluations_of_different_scans_are_not_compared(
 ) -> None:
     with pytest.raises(EvidenceError, match=odd):
         judge(candidate=evaluate(DICES), champion=evaluate(**champion), policy=make_policy())
+
+
+@pytest.mark.parametrize("side", ["candidate", "champion"])
+def test_an_evaluation_whose_summary_was_edited_is_refused(
+    evaluate: Evaluate, make_policy: MakePolicy, side: str
+) -> None:
+    sound = evaluate(DICES)
+    better = sound.model_copy(update={"summary": sound.summary.model_copy(update={"dice_scan_mean": 0.99})})
+    sides = {"candidate": sound, "champion": sound, side: better}
+    with pytest.raises(EvidenceError, match="its summary does not follow from its 12 scans"):
+        judge(**sides, policy=make_policy())
+
+
+def test_a_case_that_counts_twice_is_refused(evaluate: Evaluate, make_policy: MakePolicy) -> None:
+    once = evaluate(DICES)
+    scans = (*once.scans, once.scans[0])
+    with pytest.raises(EvidenceError, match="case case_0000 is there 2 times"):
+        judge(
+            candidate=Evaluation(name="m", scans=scans, summary=summarize(scans)), champion=None, policy=make_policy()
+        )
 
 
 def test_the_same_inputs_give_the_same_bytes(evaluate: Evaluate, make_policy: MakePolicy) -> None:

@@ -12,7 +12,8 @@ from model_registry.lifecycle import Registry
 from model_registry.policy import Floors, Policy
 from model_registry.verdict import Verdict
 from spine.errors import DigestMismatchError, InvalidValueError, MissingPathError, SpinelineError, UnknownNameError
-from spine.metrics.scores import Evaluation
+from spine.metrics.scores import Evaluation, ScanScores
+from spine.metrics.summary import summarize
 
 WHY = "because of the test"
 Approved = Callable[..., Registry]
@@ -37,9 +38,12 @@ def weaken(folder: Path) -> None:
 
 
 def raise_scores(folder: Path) -> None:
-    """Raise a score and judge it again, but leave the manifest as it was."""
+    """Raise every scan's score, sum up and judge again, but leave the manifest as it was."""
     content = json.loads((folder / "evaluation.json").read_text())
-    content["summary"]["dice_scan_mean"] = 0.99
+    for scan in content["scans"]:
+        scan["mean_dice"] = 0.99
+    scans = [ScanScores.model_validate(scan) for scan in content["scans"]]
+    content["summary"] = summarize(scans).model_dump(mode="json")
     (folder / "evaluation.json").write_text(json.dumps(content))
     rejudge(folder)
 
