@@ -16,6 +16,7 @@ from spine.metrics.summary import summarize
 from spine.postprocessing.choice import Postprocessing, apply
 from spine.postprocessing.components import ComponentCounts, counts_with_and_without
 from spine.postprocessing.decoding import Named
+from spine.postprocessing.instances import find_instances
 from spine.storage import digest_value, read_json, short, write_json
 from spine.volume.nifti import read_labels, write_volume
 from spine.workers import each
@@ -110,9 +111,9 @@ def _score(
         missing = score_scan(case=case.case, patient=case.patient, reference=reference, prediction=None)
         return [missing] * len(ways)
     raw, evidence = read_labels(mask), masks.predictions.read_evidence(case.case)
-    scans = []
+    instances, scans = find_instances(raw), []
     for file, way in zip(files, ways.values(), strict=True):
-        decoded = apply(raw, evidence=evidence, postprocessing=way)
+        decoded = apply(raw, evidence=evidence, postprocessing=way, instances=instances)
         scan = score_scan(
             case=case.case,
             patient=case.patient,

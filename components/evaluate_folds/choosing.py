@@ -17,12 +17,12 @@ def choose_postprocessing(
     masks: Masks, *, name: str, scores: Path, on_case: _OnCase
 ) -> tuple[str, dict[str, Postprocessing], dict[str, Evaluation]]:
     """Return the name of the way that is best on out-of-fold masks, all ways, and what each scores there."""
-    decoding = Postprocessing(decoding=DecodingSettings())
+    decoding, watching = (Postprocessing(decoding=DecodingSettings(rename=rename)) for rename in (True, False))
     # Components are chosen on the masks that they are taken from: decoding may have renamed what was one too many.
     counts = count_components(
         masks, ways=(NOTHING, decoding), on_case=lambda case: on_case("choose post-processing", case)
     )
-    ways = _ways(decoding, *(choose_components(each).labels if each else () for each in counts))
+    ways = _ways(watching, decoding, *(choose_components(each).labels if each else () for each in counts))
     evaluations = evaluate_ways(
         masks,
         name=name,
@@ -49,11 +49,13 @@ def alternatives(
     )
 
 
-def _ways(decoding: Postprocessing, largest: tuple[int, ...], decoded: tuple[int, ...]) -> dict[str, Postprocessing]:
-    """Return the ways to choose among; one that would keep the components of no label is left out."""
+def _ways(
+    watching: Postprocessing, decoding: Postprocessing, largest: tuple[int, ...], decoded: tuple[int, ...]
+) -> dict[str, Postprocessing]:
+    """Return the ways to choose among, all of which flag names; one that keeps no label's component is left out."""
     ways = {
-        NONE: NOTHING,
-        COMPONENTS: Postprocessing(keep_largest=largest) if largest else None,
+        NONE: watching,
+        COMPONENTS: watching.model_copy(update={"keep_largest": largest}) if largest else None,
         DECODING: decoding,
         BOTH: decoding.model_copy(update={"keep_largest": decoded}) if decoded else None,
     }

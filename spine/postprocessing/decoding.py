@@ -13,6 +13,7 @@ from spine.postprocessing.naming import DecodingSettings, Naming, name_instances
 from spine.volume.nifti import Volume
 
 RENAMED: Final = "renamed"
+LIKELIER: Final = "another name likelier"
 LOW_MARGIN: Final = "low margin"
 REPEATED: Final = "repeated level"
 SKIPPED: Final = "skipped level"
@@ -28,7 +29,7 @@ class Named:
     label: int
     was: int
     margin: float
-    """By how much, in nats, the best naming of the scan that gives this vertebra another name is dearer."""
+    """By how much, in nats, the best naming that gives this vertebra another name is dearer; 0 where it is cheaper."""
     flags: tuple[str, ...]
     centroid_mm: tuple[float, float, float]
 
@@ -52,7 +53,8 @@ def decode(
 
     ``evidence`` is (n, 25), one row a vertebra; left out, the voxels vote. ``instances`` saves finding them again.
     Where the margin of one in a run of new names is below ``settings.margin`` the whole run keeps the names that
-    the network gave, and says so. A map whose names are in order comes back bit for bit.
+    the network gave, and says so; so does every one where the settings don't ``rename``. A map whose names are in
+    order comes back bit for bit.
     Raises InvalidValueError for another dtype or label and for evidence of another shape, DigestMismatchError for
     stored evidence of another mask.
     """
@@ -63,16 +65,19 @@ def decode(
     mixed = votes.max(axis=1, initial=0.0) < 1.0
     was = [item.label for item in found.items]
     sure = _sure(naming, was=was, margin=settings.margin)
-    final = [name if is_sure else old for name, old, is_sure in zip(naming.names, was, sure, strict=True)]
+    used = [is_sure and settings.rename for is_sure in sure]
+    final = [name if is_used else old for name, old, is_used in zip(naming.names, was, used, strict=True)]
     changed = [
-        is_sure and (name != old or mix) for name, old, mix, is_sure in zip(final, was, mixed, sure, strict=True)
+        is_used and (name != old or mix) for name, old, mix, is_used in zip(final, was, mixed, used, strict=True)
     ]
+    likelier = [name != kept and is_sure for name, kept, is_sure in zip(naming.names, final, sure, strict=True)]
     vertebrae = tuple(
         Named(
             label=final[place],
             was=was[place],
-            margin=naming.margins[place],
-            flags=_flags(place, final=final, was=was, sure=sure, share=float(votes[place].max()), instances=found),
+            margin=naming.margins[place] if final[place] == naming.names[place] else 0.0,
+            flags=((LIKELIER,) if likelier[place] else ())
+            + _flags(place, final=final, was=was, sure=sure, share=float(votes[place].max()), instances=found),
             centroid_mm=item.centroid_mm,
         )
         for place, item in enumerate(found.items)

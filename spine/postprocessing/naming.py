@@ -31,6 +31,8 @@ class DecodingSettings(Value):
     """Least cost of the second-best naming over the best, below which names stay as they are: odds of 2.7 to 1."""
     independent: int = Field(default=5, ge=1)
     """As on how many vertebrae a shift of the whole scan is judged: a network a level off is so everywhere alike."""
+    rename: bool = True
+    """Whether names are changed; otherwise it is only told where another one is likelier."""
 
 
 @dataclass(frozen=True, eq=False)

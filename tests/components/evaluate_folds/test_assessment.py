@@ -68,6 +68,17 @@ def test_the_masks_that_are_kept_are_those_of_the_last_way(masks, tmp_path):
     assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["misnamed.nii.gz", "right.nii.gz"]
 
 
+def test_without_renaming_it_is_told_that_another_name_is_likelier(masks, tmp_path):
+    watching = Postprocessing(decoding=DecodingSettings(rename=False))
+    found = score(masks, tmp_path, ways={"none": watching})["none"]
+    assert any("another name likelier" in label.flags for label in found.scans[1].labels)
+    assert not any("another name likelier" in label.flags for label in found.scans[0].labels)
+    assert found.scans[1].labels == tuple(
+        plain.model_copy(update={"margin": told.margin, "flags": told.flags})
+        for plain, told in zip(score(masks, tmp_path)["none"].scans[1].labels, found.scans[1].labels, strict=True)
+    ), "the mask is as it was"
+
+
 def test_margins_and_flags_reach_the_scores_of_what_was_decoded_only(masks, tmp_path):
     found = score(masks, tmp_path)
     renamed = {label.label: label for label in found["decoding"].scans[1].labels}[22]

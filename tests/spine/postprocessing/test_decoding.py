@@ -136,3 +136,13 @@ def test_the_same_map_gives_the_same_answer(plant):
     first, second = (decode(fault.prediction, settings=SETTINGS) for _ in range(2))
     assert first.vertebrae == second.vertebrae
     assert np.array_equal(first.labels.array, second.labels.array)
+
+
+def test_without_renaming_a_map_stays_as_it_is_and_the_likelier_name_is_told(plant):
+    fault = plant.renamed(plant.spine(patient=20), {14: 13})
+    watched = decode(fault.prediction, settings=DecodingSettings(rename=False))
+    renamed = decode(fault.prediction, settings=DecodingSettings())
+    assert np.array_equal(watched.labels.array, fault.prediction.array)
+    told = [vertebra.was for vertebra in watched.vertebrae if "another name likelier" in vertebra.flags]
+    assert told == [vertebra.was for vertebra in renamed.vertebrae if "renamed" in vertebra.flags] == [13]
+    assert all(vertebra.margin == 0 for vertebra in watched.vertebrae if "another name likelier" in vertebra.flags)
