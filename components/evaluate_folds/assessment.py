@@ -92,8 +92,9 @@ def _count(case: Case, *, masks: Masks, ways: Sequence[Postprocessing]) -> list[
     if not mask.is_file():
         return []
     reference, raw = read_labels(masks.reference(case)).array, read_labels(mask)
-    evidence = masks.predictions.read_evidence(case.case)
-    decoded = [apply(raw, evidence=evidence, postprocessing=way).labels.array for way in ways]
+    instances = find_instances(raw)
+    evidence = masks.predictions.read_evidence(case.case, mask=raw, instances=instances)
+    decoded = [apply(raw, evidence=evidence, postprocessing=way, instances=instances).labels.array for way in ways]
     return [counts_with_and_without(reference=reference, prediction=array) for array in decoded]
 
 
@@ -110,8 +111,9 @@ def _score(
     if not mask.is_file():
         missing = score_scan(case=case.case, patient=case.patient, reference=reference, prediction=None)
         return [missing] * len(ways)
-    raw, evidence = read_labels(mask), masks.predictions.read_evidence(case.case)
-    instances, scans = find_instances(raw), []
+    raw, scans = read_labels(mask), []
+    instances = find_instances(raw)
+    evidence = masks.predictions.read_evidence(case.case, mask=raw, instances=instances)
     for file, way in zip(files, ways.values(), strict=True):
         decoded = apply(raw, evidence=evidence, postprocessing=way, instances=instances)
         scan = score_scan(

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from spine.dataset import Case, image_path
-from spine.errors import OutOfSpaceError, SpinelineError
+from spine.errors import DigestMismatchError, InvalidValueError, MalformedFileError, OutOfSpaceError, SpinelineError
 from spine.postprocessing.evidence import Evidence
+from spine.postprocessing.instances import Instances
 from spine.storage import read_json, write_json, write_text
-from spine.volume.nifti import read_image, write_volume
+from spine.volume.nifti import Volume, read_image, write_volume
 
 if TYPE_CHECKING:
     from spine.nnunet.segmentation import Segmenter
@@ -35,10 +39,16 @@ class Predictions:
         """Return where it is kept what the network says of each vertebra of a mask."""
         return self.folder / f"{case}.evidence.json"
 
-    def read_evidence(self, case: str) -> Evidence:
-        """Read what is kept beside a mask; raises MissingPathError or MalformedFileError."""
-        path = self.evidence(case)
-        return Evidence.parse(read_json(path, expected="evidence, as it is written beside each mask"), where=path)
+    def read_evidence(self, case: str, *, mask: Volume, instances: Instances) -> NDArray[np.float64]:
+        """Return what is kept beside a mask, shape (n, 25) for its n vertebrae.
+
+        Raises MissingPathError or MalformedFileError, as for evidence of another mask or another release's vertebrae.
+        """
+        path, expected = self.evidence(case), "evidence of this mask (remove it to have the case predicted again)"
+        try:
+            return Evidence.parse(read_json(path, expected=expected), where=path).matrix(mask, instances=instances)
+        except (InvalidValueError, DigestMismatchError) as error:
+            raise MalformedFileError(path, reason=str(error), expected=expected) from error
 
     def make(
         self, cases: Sequence[Case], *, dataset: Path, load: Callable[[], "Segmenter"], on_case: Callable[[str], None]

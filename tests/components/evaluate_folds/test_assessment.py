@@ -7,6 +7,7 @@ from components.evaluate_folds.assessment import Masks, count_components, evalua
 from components.evaluate_folds.choosing import alternatives, choose_postprocessing
 from components.evaluate_folds.predictions import Predictions
 from spine.dataset import labels_path
+from spine.errors import MalformedFileError
 from spine.metrics.alternatives import read_alternatives, write_alternatives
 from spine.postprocessing.choice import NOTHING, Postprocessing
 from spine.postprocessing.evidence import Evidence, vote_evidence
@@ -95,6 +96,14 @@ def test_scores_that_are_there_are_found_again_and_damaged_ones_made_anew(masks,
     assert score(masks, tmp_path) == first
     changed = {path for path, before in files.items() if path.stat().st_mtime_ns != before}
     assert damaged in changed and {path.stem for path in changed} == {damaged.stem}
+
+
+def test_evidence_of_another_mask_is_refused_by_its_name(masks, tmp_path):
+    masks.predictions.evidence("right").write_bytes(masks.predictions.evidence("misnamed").read_bytes())
+    with pytest.raises(
+        MalformedFileError, match=r"right\.evidence\.json: .*remove it to have the case predicted again"
+    ):
+        score(masks, tmp_path)
 
 
 def test_a_mask_that_came_later_is_scored_then(masks, tmp_path):

@@ -53,10 +53,8 @@ def test_every_case_has_a_mask_on_its_own_grid_and_evidence_that_fits_it(segment
         mask = read_labels(predictions.mask(case.case))
         assert mask.grid.shape == case.shape
         instances = find_instances(mask)
-        assert predictions.read_evidence(case.case).matrix(mask, instances=instances).shape == (
-            len(instances.items),
-            25,
-        )
+        evidence = predictions.read_evidence(case.case, mask=mask, instances=instances)
+        assert evidence.shape == (len(instances.items), 25)
     assert not list(tmp_path.glob(f"*{SUFFIX}")) and not list(tmp_path.glob("*.tried"))
 
 
