@@ -1,13 +1,13 @@
 """Two folders of masks evaluated as a user asks for it: whose ids they use, who the patients are, what is shown."""
 
-import csv
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from components.prepare_dataset.label_maps import OURS, label_map
-from spine.errors import InvalidValueError, MalformedFileError, MissingPathError
+from components.prepare_dataset.raw_case import read_patients
+from spine.errors import InvalidValueError
 from spine.metrics.folders import Reader, evaluate_folders
 from spine.metrics.naming import misnamed, misnamed_in_words
 from spine.metrics.scores import Evaluation, Summary
@@ -31,7 +31,6 @@ _TOTALS = {
     "labels that the reference lacks": "false_positive_labels",
     "their volume, mm³": "false_positive_mm3",
 }
-_CSV = "a CSV with the header case,patient"
 
 
 @dataclass(frozen=True)
@@ -92,28 +91,6 @@ def require_writable(output: Path) -> None:
         reason = (error.strerror or "refused").lower()
         expected = f"a file in a folder that can be written to, unlike {folder} ({reason})"
         raise InvalidValueError("output", str(output), expected=expected) from error
-
-
-def read_patients(path: Path) -> dict[str, str]:
-    """Read a CSV with columns case and patient as patients by case; refuse one that gives a case two."""
-    if not path.is_file():
-        raise MissingPathError(path, expected=_CSV)
-    try:
-        # Spreadsheets begin a CSV with a byte order mark.
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
-            header, rows = reader.fieldnames or [], list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise MalformedFileError(path, reason=f"can't be read ({error})", expected=_CSV) from error
-    if not {"case", "patient"} <= set(header):
-        raise MalformedFileError(path, reason=f"header is '{','.join(header)}'", expected=_CSV)
-    patients: dict[str, str] = {}
-    for row in rows:
-        case, patient = row["case"], row["patient"]
-        if case and patient and patients.setdefault(case, patient) != patient:
-            reason = f"case '{case}' is of patients '{patients[case]}' and '{patient}'"
-            raise MalformedFileError(path, reason=reason, expected="one patient a case")
-    return patients
 
 
 def _reader(labels: str) -> Reader:

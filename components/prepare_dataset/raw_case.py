@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.prepare_dataset.label_maps import OURS, LabelMap
-from spine.errors import MalformedFileError
+from spine.errors import MalformedFileError, MissingPathError
 from spine.volume.nifti import SUFFIXES, case_name
 
 PATIENTS_FILE = "patients.csv"
@@ -71,7 +71,7 @@ def patients_of(raw: Path, *, cases: Iterable[str]) -> dict[str, str]:
     path = raw / PATIENTS_FILE
     if not path.is_file():
         return {}
-    patients = _read_patients(path)
+    patients = read_patients(path)
     known = sorted(cases)
     if patients and known and not patients.keys() & set(known):
         reason = f"names no case of {raw}; its first is '{next(iter(patients))}'"
@@ -79,8 +79,14 @@ def patients_of(raw: Path, *, cases: Iterable[str]) -> dict[str, str]:
     return patients
 
 
-def _read_patients(path: Path) -> dict[str, str]:
+def read_patients(path: Path) -> dict[str, str]:
+    """Read a CSV with columns case and patient as patients by case.
+
+    Raises MissingPathError, and MalformedFileError where it is no such CSV or gives a case two patients.
+    """
     expected = "a CSV with the header case,patient"
+    if not path.is_file():
+        raise MissingPathError(path, expected=expected)
     try:
         # Spreadsheets begin a CSV with a byte order mark.
         with path.open(encoding="utf-8-sig", newline="") as stream:
