@@ -76,7 +76,7 @@ def compare(root: Path, given: Sequence[str]) -> Comparison:
         if not path.exists():
             raise MissingPathError(path, expected="the number of a version, or a file with an evaluation")
     names = _names(given)
-    entrants = tuple(Entrant(name, _evaluation(root, text)) for name, text in zip(names, given, strict=True))
+    entrants = tuple(Entrant(name, evaluation_of(root, text)) for name, text in zip(names, given, strict=True))
     return Comparison(entrants, tuple(contrast(entrant, entrants[0]) for entrant in entrants[1:]))
 
 
@@ -101,7 +101,8 @@ def _known_rows(name: str, values: Sequence[float | None]) -> Iterator[tuple[obj
         yield (name, *values)
 
 
-def _evaluation(root: Path, given: str) -> Evaluation:
+def evaluation_of(root: Path, given: str) -> Evaluation:
+    """Return the evaluation of a registered version by its number, its bundle verified, or that of a file."""
     if given.isdigit():
         bundle = Registry(root).verified_bundle(int(given))
         return Evaluation.parse(bundle.json("evaluation.json"), where=f"version {int(given)}")

@@ -1,6 +1,5 @@
 """The command that holds a policy's margins against the noise of retraining."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +9,6 @@ from spine.settings import settings
 
 if TYPE_CHECKING:
     from model_registry.noise import MarginNoise
-    from spine.metrics.scores import Evaluation
 
 
 def add_to(app: typer.Typer) -> None:
@@ -30,8 +28,10 @@ def noise(
     """
     from model_registry.noise import measure_noise
     from model_registry.policy import load_policy
+    from pipelines.comparison import evaluation_of
 
-    found = measure_noise(_evaluation(first), _evaluation(second), load_policy(policy))
+    one, other = (evaluation_of(settings().root_path, given) for given in (first, second))
+    found = measure_noise(one, other, load_policy(policy))
     if as_json:
         print_json(found.model_dump(mode="json"))
     else:
@@ -49,14 +49,3 @@ def _row(margin: "MarginNoise") -> tuple[object, ...]:
     words = {True: "exceeds the noise", False: "WITHIN THE NOISE", None: "can't be told"}
     seen = (difference.patients, difference.mean, difference.low, difference.high)
     return (margin.name, *seen, margin.margin, words[margin.exceeded])
-
-
-def _evaluation(given: str) -> "Evaluation":
-    from model_registry.lifecycle import Registry
-    from spine.metrics.nnunet_summary import read_evaluation
-    from spine.metrics.scores import Evaluation
-
-    if given.isdecimal() and not Path(given).exists():
-        bundle = Registry(settings().root_path).verified_bundle(int(given))
-        return Evaluation.parse(bundle.json("evaluation.json"), where=f"version {given}")
-    return read_evaluation(Path(given))

@@ -42,11 +42,13 @@ def _about(entrants: Sequence[Entrant]) -> Markup:
 
 def _contrast(new: Entrant, old: Entrant, found: Contrast) -> Markup:
     heading = f"{new.name} against {old.name}"
-    charts = [parts.scatter_figure(new=new, old=old)]
     if found.reason:
-        return section(heading, tag("p", found.reason + ".", class_="unseen"), tag("div", *charts, class_="pair"))
+        return section(heading, tag("p", found.reason + ".", class_="unseen"))
     words = "Differences over patients; an interval that crosses 0 leaves open which model is better."
-    charts.append(parts.differences_figure(found.rows, new=new.name, old=old.name, caption=words))
+    charts = (
+        parts.scatter_figure(new=new, old=old),
+        parts.differences_figure(found.rows, new=new.name, old=old.name, caption=words),
+    )
     return section(heading, tag("div", *charts, class_="pair"), differences_table(found))
 
 
