@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from model_registry.lifecycle import Registry
+from model_registry.models import postprocessing_of
+from spine.metrics.alternatives import read_alternatives
+from spine.metrics.nnunet_summary import read_evaluation
 from spine.records import RECORD_FILE, DatasetRevision, EvaluationRecord, FoldCheckpoint, ModelVersion, Plan
 
 pytestmark = pytest.mark.slow
@@ -54,6 +57,22 @@ def test_every_record_quotes_its_parents_digest(workstation, demonstrated):
         assert verdict["evaluation"] == evaluation.test_evaluation
         assert (version.evaluation, version.verdict) == (evaluation.digest, verdict["digest"])
         assert (version.version, version.model_digest) == (number, known.model_digest)
+
+
+def test_a_version_says_what_is_done_to_its_masks_and_what_that_was_worth(workstation, demonstrated):
+    for number in Registry(workstation.root).state().versions:
+        bundle = Registry(workstation.root).bundle(number)
+        evaluation = EvaluationRecord.read(bundle.folder / "records" / "evaluation.json")
+        assert postprocessing_of(bundle).digest == evaluation.postprocessing
+        ways = read_alternatives(bundle.folder / "alternatives.json")
+        assert [way.name for way in ways if way.chosen and way.out_of_fold and way.test], "scored on both"
+        assert "none" in [way.name for way in ways if way.test], "told with and without"
+
+
+def test_every_predicted_vertebra_of_the_test_set_has_a_margin(workstation, demonstrated):
+    evaluation = read_evaluation(Registry(workstation.root).bundle(1).folder / "evaluation.json")
+    margins = [label.margin for scan in evaluation.scans for label in scan.labels if label.predicted_voxels > 500]
+    assert margins and None not in margins
 
 
 def test_the_second_version_really_differs_and_begins_from_the_first(workstation, demonstrated):
