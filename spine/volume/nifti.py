@@ -13,6 +13,7 @@ from isal import igzip
 from nibabel.filebasedimages import ImageFileError
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 from nibabel.spatialimages import HeaderDataError
+from nibabel.volumeutils import apply_read_scaling
 from numpy.typing import NDArray
 
 from spine.errors import (
@@ -36,6 +37,8 @@ _LEVEL = 1
 """Of libdeflate: twice as fast as zlib, and its bytes don't depend on the processor, as those of ISA-L do."""
 _MOST_DEFLATED = 1032
 """Deflate's largest ratio: a header that promises more voxels than this lies."""
+_LENGTHS = 1 << 32
+"""Gzip tells the length of what it holds modulo this."""
 _DAMAGE = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, OverflowError, zlib.error)
 """What nibabel raises for a file that is no whole volume; they have no common root."""
 
@@ -166,11 +169,35 @@ def _unpacked(path: Path, image: Any) -> NDArray[Any]:
     promised = math.prod(image.shape) * image.get_data_dtype().itemsize
     if promised > _MOST_DEFLATED * path.stat().st_size:
         raise ValueError(f"its header promises {promised} bytes of voxels, more than the file can hold")
+    at_once = _unpacked_at_once(path, image.dataobj, promised=promised)
+    if at_once is not None:
+        return at_once
     with igzip.open(path) as stream:
         array: NDArray[Any] = np.asanyarray(type(image).from_stream(stream).dataobj)
         while stream.read(_BLOCK_BYTES):
             pass
     return array
+
+
+def _unpacked_at_once(path: Path, stored: Any, *, promised: int) -> NDArray[Any] | None:
+    """Unpack a file of one gzip member, as nearly all are, in a third of the time; None where it is no such file.
+
+    Its last four bytes then are the length that the header promises. Whatever is odd is left to the stream, which
+    says what is wrong with it.
+    """
+    length = int(stored.offset) + promised
+    content = path.read_bytes()
+    if length >= _LENGTHS or int.from_bytes(content[-4:], "little") != length:
+        return None
+    try:
+        unpacked = deflate.gzip_decompress(content, length)
+    except deflate.DeflateError:
+        return None
+    if len(unpacked) != length:
+        return None
+    array = np.frombuffer(unpacked, dtype=stored.dtype, offset=int(stored.offset)).reshape(stored.shape, order="F")
+    scaled: NDArray[Any] = apply_read_scaling(array, stored.slope, stored.inter)
+    return scaled
 
 
 def _require_honest_suffix(path: Path) -> None:

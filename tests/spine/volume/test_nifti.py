@@ -145,6 +145,27 @@ def test_a_flipped_bit_in_a_compressed_volume_is_noticed(put: Callable[[str, byt
 
 
 @pytest.mark.parametrize("read", [read_image, read_labels])
+def test_a_file_of_several_gzip_members_is_read_whole(put: Callable[[str, bytes], Path]) -> None:
+    array = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+    content = nibabel.Nifti1Image(array, np.eye(4)).to_bytes()
+    for cut in (100, 352, len(content) - 1):
+        packed = gzip.compress(content[:cut]) + gzip.compress(content[cut:])
+        assert np.array_equal(read_volume(put("volume.nii.gz", packed)).array, array)
+
+
+@pytest.mark.parametrize("endianness", ["<", ">"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.float32, np.float64])
+def test_what_is_unpacked_is_what_nibabel_reads(
+    put: Callable[[str, bytes], Path], dtype: type, endianness: str
+) -> None:
+    array = np.random.default_rng(0).integers(0, 200, (5, 6, 7)).astype(dtype)
+    image = nibabel.Nifti1Image(array, np.eye(4), nibabel.Nifti1Header(endianness=endianness))
+    path = put("volume.nii.gz", gzip.compress(image.to_bytes()))
+    read, expected = read_volume(path).array, np.asanyarray(nibabel.load(path).dataobj)
+    assert read.dtype == expected.dtype and np.array_equal(read, expected)
+    assert read.flags.f_contiguous and read.flags.writeable
+
+
 def test_a_missing_file_is_named(tmp_path: Path, read: Callable[[Path], Volume]) -> None:
     with pytest.raises(MissingPathError, match=r"no\.nii\.gz: not found; expected a \.nii or \.nii\.gz volume"):
         read(tmp_path / "no.nii.gz")
