@@ -18,6 +18,7 @@ from spine.volume.nifti import (
     case_name,
     read_image,
     read_labels,
+    read_volume,
     require_one_grid,
     to_canonical,
     to_grid_of,
@@ -144,7 +145,6 @@ def test_a_flipped_bit_in_a_compressed_volume_is_noticed(put: Callable[[str, byt
     assert not unnoticed
 
 
-@pytest.mark.parametrize("read", [read_image, read_labels])
 def test_a_file_of_several_gzip_members_is_read_whole(put: Callable[[str, bytes], Path]) -> None:
     array = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
     content = nibabel.Nifti1Image(array, np.eye(4)).to_bytes()
@@ -166,6 +166,7 @@ def test_what_is_unpacked_is_what_nibabel_reads(
     assert read.flags.f_contiguous and read.flags.writeable
 
 
+@pytest.mark.parametrize("read", [read_image, read_labels])
 def test_a_missing_file_is_named(tmp_path: Path, read: Callable[[Path], Volume]) -> None:
     with pytest.raises(MissingPathError, match=r"no\.nii\.gz: not found; expected a \.nii or \.nii\.gz volume"):
         read(tmp_path / "no.nii.gz")
