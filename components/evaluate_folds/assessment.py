@@ -3,24 +3,30 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from importlib import resources
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from components.evaluate_folds.predictions import Predictions
 from spine.dataset import Case, labels_path
 from spine.errors import MalformedFileError, MissingPathError
+from spine.labels import MAX_LABEL
 from spine.metrics.heads import needed_bytes, read_head
 from spine.metrics.scans import score_scan
-from spine.metrics.scores import Evaluation, ScanScores
+from spine.metrics.scores import Evaluation, FoundVertebra, ScanScores
 from spine.metrics.summary import summarize
 from spine.postprocessing.choice import Postprocessing, apply
 from spine.postprocessing.components import ComponentCounts, counts_with_and_without
-from spine.postprocessing.decoding import Named
-from spine.postprocessing.instances import find_instances
-from spine.storage import digest_value, read_json, short, write_json
+from spine.postprocessing.decoding import Decoded
+from spine.postprocessing.instances import Instances, find_instances
+from spine.storage import digest_bytes, digest_value, read_json, short, write_json
 from spine.volume.nifti import read_labels, write_volume
 from spine.workers import each
 
+_LABELS = MAX_LABEL + 1
 _DECODING_BYTES_A_VOXEL = 12
 """What finding and naming vertebrae takes at the most, beside the maps themselves."""
 
@@ -123,29 +129,47 @@ def _score(
             prediction=decoded.labels,
             surfaces=finished is not None,
         )
-        scans.append(_with_flags(scan, decoded.vertebrae))
+        scans.append(scan.model_copy(update={"vertebrae": _found(decoded, instances, reference.array)}))
         write_json(file, scans[-1].model_dump(mode="json"))
     if target:
         write_volume(target, decoded.labels)
     return scans
 
 
-def _with_flags(scan: ScanScores, vertebrae: Sequence[Named]) -> ScanScores:
-    """Add to each predicted label what decoding thinks of the vertebrae that have its name, the surest last."""
-    by_label: dict[int, list[Named]] = {}
-    for vertebra in vertebrae:
-        by_label.setdefault(vertebra.label, []).append(vertebra)
-    labels = []
-    for score in scan.labels:
-        named = by_label.get(score.label, [])
-        margins = [vertebra.margin for vertebra in named if vertebra.margin is not None]
-        flags = sorted({flag for vertebra in named for flag in vertebra.flags})
-        labels.append(score.model_copy(update={"margin": min(margins, default=None), "flags": tuple(flags)}))
-    return scan.model_copy(update={"labels": tuple(labels)})
+def _found(decoded: Decoded, instances: Instances, reference: NDArray[np.uint8]) -> tuple[FoundVertebra, ...]:
+    """Return each vertebra of a mask with the reference label that most of it lies on; none where none was named."""
+    if not decoded.vertebrae:
+        return ()
+    inside = np.flatnonzero(instances.owners >= 0)
+    places = tuple(instances.indices(inside).T)
+    kept = decoded.labels.array[places] > 0
+    owners, under = instances.owners[inside][kept], reference[places][kept]
+    counts = np.bincount(owners.astype(np.intp) * _LABELS + under, minlength=len(decoded.vertebrae) * _LABELS)
+    table = counts.reshape(-1, _LABELS)
+    return tuple(
+        FoundVertebra(
+            label=named.label,
+            was=named.was,
+            covers=int(row.argmax()),
+            voxels=int(row.sum()),
+            margin=named.margin,
+            flags=named.flags,
+        )
+        for named, row in zip(decoded.vertebrae, table, strict=True)
+        if row.sum()
+    )
 
 
 def _kept(scores: Path, way: Postprocessing, case: Case, *, surfaces: bool) -> Path:
-    return scores / short(digest_value([way.digest, surfaces])) / f"{case.case}.json"
+    return scores / short(digest_value([way.digest, surfaces, _code()])) / f"{case.case}.json"
+
+
+@cache
+def _code() -> str:
+    """Return a digest of the code that scores and names: what another release scored is scored again."""
+    folders = [resources.files(package) for package in ("spine.metrics", "spine.postprocessing")]
+    files = sorted((file.name, file.read_bytes()) for folder in folders for file in folder.iterdir() if file.is_file())
+    return digest_value([[name, digest_bytes(content)] for name, content in files])
 
 
 def _read(file: Path) -> ScanScores | None:

@@ -20,6 +20,7 @@ _TOTALS: Final = (
     "missed_labels",
     "false_positive_labels",
     "false_positive_mm3",
+    "extra_vertebra_rate",
 )
 _OF_A_GROUP: Final = ("dice", "nsd_3mm", "hd95_mm", "id_rate", "misnamed_rate")
 

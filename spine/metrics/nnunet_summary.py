@@ -73,7 +73,7 @@ def _scan(case: Any, *, where: str, path: Path) -> ScanScores:
         level_shift=None,
         false_positive_labels=sum(1 for score in labels if not score.reference_voxels),
         false_positive_mm3=None,
-        missing=False,
+        missing=None,
     )
 
 

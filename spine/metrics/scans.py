@@ -3,19 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from statistics import fmean
-from typing import Final
 
 import numpy as np
 
 from spine.metrics.identification import called_labels, level_shift, localisation_mm
 from spine.metrics.overlap import Comparison, bone_dice, compare, overlaps, present_dice
 from spine.metrics.scores import LabelScore, ScanScores
+from spine.metrics.summary import is_extra_vertebra
 from spine.metrics.surfaces import SurfaceScores, surface_scores
 from spine.volume.grid import Grid
 from spine.volume.nifti import Volume, require_one_grid
-
-EXTRA_VOXELS: Final = 500
-"""A label that the reference lacks is an extra vertebra above this many voxels; below, it is a fragment."""
 
 
 def score_scan(
@@ -81,7 +78,7 @@ def _label_scores(compared: Comparison, grid: Grid, surfaces: Mapping[int, Surfa
 
 def _all_correct(labels: tuple[LabelScore, ...]) -> bool:
     identified = all(score.identified for score in labels if score.reference_voxels)
-    extra = any(not score.reference_voxels and score.predicted_voxels > EXTRA_VOXELS for score in labels)
+    extra = any(is_extra_vertebra(score) for score in labels)
     return identified and not extra
 
 

@@ -27,10 +27,21 @@ class LabelScore(Value):
     nsd_3mm: float | None = None
     hd95_mm: float | None = None
     """95th percentile of the surface distances in mm; None unless both hold the label: a miss is counted instead."""
-    margin: float | None = None
-    """By how much the second-best naming of the predicted vertebra is dearer; None where nothing was decoded."""
-    flags: tuple[str, ...] = ()
-    """What a reader should look at in the predicted vertebra."""
+
+
+class FoundVertebra(Value):
+    """One vertebra of the prediction, found as a thing whatever it is called: several may have one name."""
+
+    label: int
+    was: int
+    """What the network called most of it, before post-processing."""
+    covers: int
+    """The reference label under most of its voxels; 0 where most are on no vertebra."""
+    voxels: int
+    margin: float
+    """By how much the best naming of the scan that gives it another name is dearer, in nats; 0 where it is cheaper."""
+    flags: tuple[str, ...]
+    """What a reader should look at."""
 
 
 class ScanScores(Value):
@@ -50,8 +61,10 @@ class ScanScores(Value):
     false_positive_labels: int
     false_positive_mm3: float | None
     """None where only counts are known."""
-    missing: bool
-    """True where there was no prediction (a crash, a file that was not written)."""
+    missing: bool | None
+    """True where there was no prediction (a crash, a file that was not written); None where that can't be known."""
+    vertebrae: tuple[FoundVertebra, ...] = ()
+    """From superior to inferior, where vertebrae were looked for; empty otherwise."""
 
 
 class GroupScores(Value):
@@ -104,6 +117,9 @@ class Summary(Value):
     """Reference vertebrae whose label the prediction lacks."""
     false_positive_labels: int
     false_positive_mm3: float | None
+    extra_vertebra_rate: float | None
+    """Scans with a label of > 500 voxels that the reference lacks, over all scans, those without labels included."""
+    extra_vertebra_cases: tuple[str, ...]
     whole: GroupScores
     border: GroupScores
     """Vertebrae cut by the border of the field of view."""

@@ -2,10 +2,14 @@
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from statistics import fmean
+from typing import Final
 
 from spine.labels import NAMES, REGIONS
 from spine.metrics.overlap import dice
 from spine.metrics.scores import GroupScores, LabelScore, ScanScores, Summary
+
+EXTRA_VOXELS: Final = 500
+"""A label that the reference lacks is an extra vertebra above this many voxels; below, it is a fragment."""
 
 
 def summarize(scans: Sequence[ScanScores]) -> Summary:
@@ -17,6 +21,7 @@ def summarize(scans: Sequence[ScanScores]) -> Summary:
     """
     levels = [scan for scan in scans if _has_level(scan)]
     wrong = [scan.case for scan in levels if scan.level_shift != 0]
+    extra = [scan.case for scan in scans if any(is_extra_vertebra(score) for score in scan.labels)]
     everything = _group("all", scans)
     by_label = tuple(_group(name, scans, labels=(label,)) for label, name in NAMES.items())
     return Summary(
@@ -39,11 +44,18 @@ def summarize(scans: Sequence[ScanScores]) -> Summary:
         missed_labels=everything.missed,
         false_positive_labels=sum(scan.false_positive_labels for scan in scans),
         false_positive_mm3=_sum(scan.false_positive_mm3 for scan in scans),
+        extra_vertebra_rate=len(extra) / len(scans) if scans else None,
+        extra_vertebra_cases=tuple(extra),
         whole=_group("whole", scans, at_border=False),
         border=_group("border", scans, at_border=True),
         regions=tuple(_group(name, scans, labels=labels) for name, labels in REGIONS.items()),
         labels=by_label,
     )
+
+
+def is_extra_vertebra(score: LabelScore) -> bool:
+    """Say whether a label is a vertebra that the reference lacks; up to 500 voxels it is a fragment."""
+    return not score.reference_voxels and score.predicted_voxels > EXTRA_VOXELS
 
 
 def _dice_nnunet(scans: Sequence[ScanScores]) -> float | None:

@@ -71,20 +71,19 @@ def test_the_masks_that_are_kept_are_those_of_the_last_way(masks, tmp_path):
 
 def test_without_renaming_it_is_told_that_another_name_is_likelier(masks, tmp_path):
     watching = Postprocessing(decoding=DecodingSettings(rename=False))
-    found = score(masks, tmp_path, ways={"none": watching})["none"]
-    assert any("another name likelier" in label.flags for label in found.scans[1].labels)
-    assert not any("another name likelier" in label.flags for label in found.scans[0].labels)
-    assert found.scans[1].labels == tuple(
-        plain.model_copy(update={"margin": told.margin, "flags": told.flags})
-        for plain, told in zip(score(masks, tmp_path)["none"].scans[1].labels, found.scans[1].labels, strict=True)
-    ), "the mask is as it was"
+    right, misnamed, _ = score(masks, tmp_path, ways={"none": watching})["none"].scans
+    doubted = [found for found in misnamed.vertebrae if "another name likelier" in found.flags]
+    assert doubted and all(found.label == found.was != found.covers for found in doubted)
+    assert not any("another name likelier" in found.flags for found in right.vertebrae)
+    assert misnamed.labels == score(masks, tmp_path)["none"].scans[1].labels, "the mask is as it was"
 
 
-def test_margins_and_flags_reach_the_scores_of_what_was_decoded_only(masks, tmp_path):
+def test_every_vertebra_is_told_with_what_it_was_called_and_what_it_lies_on(masks, tmp_path):
     found = score(masks, tmp_path)
-    renamed = {label.label: label for label in found["decoding"].scans[1].labels}[22]
-    assert "renamed" in renamed.flags and renamed.margin > 0
-    assert all(label.margin is None and not label.flags for label in found["none"].scans[1].labels)
+    (renamed,) = [each for each in found["decoding"].scans[1].vertebrae if "renamed" in each.flags]
+    assert (renamed.was, renamed.label, renamed.covers) == (21, 22, 22) and renamed.margin > 0
+    assert all(each.covers == each.label for each in found["decoding"].scans[0].vertebrae)
+    assert found["none"].scans[1].vertebrae == (), "nothing was looked for"
 
 
 def test_scores_that_are_there_are_found_again_and_damaged_ones_made_anew(masks, tmp_path):
