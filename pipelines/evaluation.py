@@ -57,6 +57,7 @@ def evaluate_masks(
     prediction_labels: str,
     workers: int,
     surfaces: bool,
+    only_predicted: bool,
     on_case: Callable[[str, int, int], None],
 ) -> Evaluation:
     """Evaluate two folders; whatever is wrong with what was asked for is told before the first mask is read.
@@ -73,6 +74,7 @@ def evaluate_masks(
         on_case=on_case,
         workers=workers,
         surfaces=surfaces,
+        only_predicted=only_predicted,
         read_reference=_reader(reference_labels),
         read_prediction=_reader(prediction_labels),
     )

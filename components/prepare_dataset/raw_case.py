@@ -98,7 +98,7 @@ def read_patients(path: Path) -> dict[str, str]:
         raise MalformedFileError(path, reason=f"header is '{','.join(header)}'", expected=expected)
     patients: dict[str, str] = {}
     for row in rows:
-        case, patient = row["case"], row["patient"]
+        case, patient = (str(row[column] or "").strip() for column in ("case", "patient"))
         if case and patient and patients.setdefault(case, patient) != patient:
             reason = f"case '{case}' is of patients '{patients[case]}' and '{patient}'"
             raise MalformedFileError(path, reason=reason, expected="one patient a case")

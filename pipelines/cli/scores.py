@@ -35,6 +35,13 @@ def evaluate(
     ] = "ours",
     reference_labels: Annotated[str, typer.Option(help="Ids in the references, likewise.")] = "ours",
     surfaces: Annotated[bool, typer.Option(help="Also score surfaces: NSD and HD95.")] = True,
+    only_predicted: Annotated[
+        bool,
+        typer.Option(
+            "--only-predicted",
+            help="Leave references without a prediction out: for the validation of one fold. No gate passes that.",
+        ),
+    ] = False,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes; all cores by default, fewer where memory is short.")
     ] = None,
@@ -77,6 +84,7 @@ def evaluate(
             prediction_labels=labels,
             workers=workers or settings().cpu_threads,
             surfaces=surfaces,
+            only_predicted=only_predicted,
             on_case=on_case,
         )
     write_json(output, result.model_dump(mode="json"))

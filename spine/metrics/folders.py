@@ -14,6 +14,7 @@ from spine.metrics.surfaces import require_perpendicular
 from spine.volume.nifti import SUFFIXES, Volume, case_name, read_labels, to_canonical
 from spine.workers import each
 
+_NO_FILE = f"nothing that ends in {' or '.join(SUFFIXES)}"
 Reader = Callable[[Path], Volume]
 """Reads a label map as uint8 in our ids."""
 
@@ -42,6 +43,7 @@ def evaluate_folders(
     on_case: Callable[[str, int, int], None] | None = None,
     workers: int = 1,
     surfaces: bool = True,
+    only_predicted: bool = False,
     read_reference: Reader = read_labels,
     read_prediction: Reader = read_labels,
 ) -> Evaluation:
@@ -55,18 +57,21 @@ def evaluate_folders(
     say; the result doesn't depend on their number. ``surfaces`` adds NSD and HD95. ``read_reference`` and
     ``read_prediction``, picklable, read label maps that use other ids.
 
+    ``only_predicted`` leaves references without a prediction out, as nnU-Net's evaluator does: then it is not known
+    that none is missing.
+
     Raises MissingPathError (a folder is not there, or has no references), InvalidValueError (two files for one case;
     not one prediction, or not one case of the patients, named as a reference), UnreadableVolumeError, LabelValueError
     and GridMismatchError (a volume that can't be scored; each names the file or case), InvalidValueError (slanted axes,
     with ``surfaces``), WorkerEndedError. What headers tell is refused before the first case is scored.
     """
-    pairs = _pairs(references, predictions, patients or {})
+    pairs = _pairs(references, predictions, patients or {}, only_predicted=only_predicted)
     needed = [_checked(pair, surfaces=surfaces) for pair in pairs]
     work = partial(_score, surfaces=surfaces, read_reference=read_reference, read_prediction=read_prediction)
     on_crash = _give_up if workers > 1 else None
     scans: dict[int, ScanScores] = {}
     for index, scan in each(work, pairs, workers=workers, bytes_a_worker=max(needed), on_crash=on_crash):
-        scans[index] = scan
+        scans[index] = scan.model_copy(update={"missing": None}) if only_predicted else scan
         if on_case:
             on_case(scan.case, len(scans), len(pairs))
     ordered = tuple(scans[index] for index in sorted(scans))
@@ -98,14 +103,18 @@ def _give_up(pair: _Pair) -> ScanScores:
     raise WorkerEndedError(pair.case)
 
 
-def _pairs(references: Path, predictions: Path, patients: Mapping[str, str]) -> list[_Pair]:
+def _pairs(references: Path, predictions: Path, patients: Mapping[str, str], *, only_predicted: bool) -> list[_Pair]:
     reference_files = _volumes(references, kind="reference")
     if not reference_files:
         raise MissingPathError(references / "*.nii.gz", expected="at least one reference label map (.nii.gz or .nii)")
     prediction_files = _volumes(predictions, kind="prediction")
     _require_shared_names(prediction_files, reference_files, what=f"first prediction in {predictions}", kind="files")
-    if patients:
-        _require_shared_names(patients, reference_files, what="first case of the patients", kind="cases")
+    if only_predicted:
+        reference_files = {case: path for case, path in reference_files.items() if case in prediction_files}
+    unknown = [case for case in reference_files if patients and case not in patients]
+    if unknown:
+        expected = f"a patient for every reference ({len(unknown)} have none)"
+        raise InvalidValueError(f"patient of case '{unknown[0]}'", None, expected=expected)
     return [
         _Pair(case=case, patient=patients.get(case), reference=path, prediction=prediction_files.get(case))
         for case, path in reference_files.items()
@@ -131,4 +140,4 @@ def _volumes(folder: Path, *, kind: str) -> dict[str, Path]:
 def _require_shared_names(given: Mapping[str, object], references: Mapping[str, Path], *, what: str, kind: str) -> None:
     if not references.keys() & given.keys():
         expected = f"{kind} named as the references, such as '{next(iter(references))}'"
-        raise InvalidValueError(what, next(iter(given), "nothing"), expected=expected)
+        raise InvalidValueError(what, next(iter(given), _NO_FILE), expected=expected)

@@ -202,7 +202,7 @@ BAD = {
     "--patients nowhere.csv": ["nowhere.csv: not found; expected a CSV with the header case,patient"],
     "--patients header.csv": ["header.csv: header is 'scan,person'; expected a CSV"],
     "--patients two.csv": ["case 'case_0' is of patients 'a' and 'b'; expected one patient a case"],
-    "--patients other.csv": ["first case of the patients is 'x'; expected cases named as the references"],
+    "--patients other.csv": ["is None; expected a patient for every reference"],
     "--patients binary.csv": ["binary.csv: can't be read"],
 }
 

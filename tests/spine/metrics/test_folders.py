@@ -37,10 +37,12 @@ def test_scans_come_in_order_with_their_patients_and_are_reported(folders):
     def on_case(*event):
         told.append(event)
 
-    result = evaluate_folders(**folders, name="toy", patients={"case_0002": "p9"}, on_case=on_case)
+    result = evaluate_folders(
+        **folders, name="toy", patients={"case_0001": "p8", "case_0002": "p9", "case_0003": "p9"}, on_case=on_case
+    )
     assert told == [("case_0001", 1, 2), ("case_0002", 2, 2)]
     assert [scan.case for scan in result.scans] == ["case_0001", "case_0002"]
-    assert [scan.patient for scan in result.scans] == [None, "p9"]
+    assert [scan.patient for scan in result.scans] == ["p8", "p9"]
     assert (result.name, result.summary.dice_scan_mean) == ("toy", 1.0)
 
 
@@ -113,9 +115,24 @@ def test_a_wrong_predictions_folder_is_told_by_the_first_names(folders, tmp_path
         evaluate_folders(references=folders["references"], predictions=wrong, name="toy")
 
 
-def test_cases_of_the_patients_that_are_none_of_the_references_are_refused(folders):
-    with pytest.raises(InvalidValueError, match=r"patients is 'scan_a'; expected cases named as .* 'case_0001'"):
-        evaluate_folders(**folders, name="toy", patients={"scan_a": "p1"})
+@pytest.mark.parametrize(("patients", "lacking"), [({"scan_a": "p1"}, 2), ({"case_0002": "p1"}, 1)])
+def test_where_patients_are_given_every_reference_has_one(folders, patients, lacking):
+    told = rf"patient of case 'case_0001' is None; expected a patient for every reference \({lacking} have none\)"
+    with pytest.raises(InvalidValueError, match=told):
+        evaluate_folders(**folders, name="toy", patients=patients)
+
+
+def test_references_without_a_prediction_may_be_left_out_but_then_none_is_known_to_be_missing(folders):
+    (folders["predictions"] / "case_0001.nii.gz").unlink()
+    (only,) = evaluate_folders(**folders, name="toy", only_predicted=True).scans
+    assert (only.case, only.missing, only.mean_dice) == ("case_0002", None, 1.0)
+
+
+def test_predictions_with_another_suffix_are_told_of_the_right_one(folders):
+    for path in list(folders["predictions"].iterdir()):
+        path.rename(path.with_name(path.name.replace(".nii.gz", ".mha")))
+    with pytest.raises(InvalidValueError, match=r"'nothing that ends in .nii.gz or .nii'; expected files named"):
+        evaluate_folders(**folders, name="toy")
 
 
 def test_several_processes_give_what_one_does(folders, stack, on_grid):
