@@ -1,6 +1,6 @@
 """What is told beside the rules and decides nothing: claims by class, and the secondary tests."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -79,26 +79,24 @@ def _claim(difference: PairedDifference, p_holm: float, settings: AgainstChampio
 
 
 def _mcnemar(pairs: list[Pair]) -> SecondaryTest:
-    """Compare the patients that only one of the two models gets right in all their scans (McNemar 1947, exact)."""
-    rights: dict[str, list[tuple[bool, bool]]] = {}
-    for new, old in pairs:
-        if new.all_correct is not None and old.all_correct is not None:
-            patient = new.patient or old.patient or f"scan {new.case}"
-            rights.setdefault(patient, []).append((new.all_correct, old.all_correct))
-    by_patient = [_all_scans(scans) for scans in rights.values()]
-    only_new, only_old = (by_patient.count(pair) for pair in ((True, False), (False, True)))
+    """Compare the scans that only one of the two models gets right (McNemar 1947, exact).
+
+    Scans of one patient count one by one, as in the rates of scans with all levels right.
+    """
+    rights = [
+        (new.all_correct, old.all_correct)
+        for new, old in pairs
+        if new.all_correct is not None and old.all_correct is not None
+    ]
+    only_new, only_old = (rights.count(pair) for pair in ((True, False), (False, True)))
     differ = only_new + only_old
     p_value = same_everywhere(stats.binomtest(only_new, differ).pvalue) if differ else 1.0
     return SecondaryTest(
         name="exact McNemar, all levels right",
-        p_value=p_value if by_patient else None,
-        patients_or_scans=len(by_patient),
-        said=f"{only_new} patients right with the candidate only, {only_old} with the model in use only"
-        if by_patient
+        p_value=p_value if rights else None,
+        patients_or_scans=len(rights),
+        said=f"of {len(rights)} scans, those of one patient counted one by one, right with the candidate "
+        f"only: {only_new}; with the model in use only: {only_old}"
+        if rights
         else "not known of both models",
     )
-
-
-def _all_scans(scans: Iterable[tuple[bool, bool]]) -> tuple[bool, bool]:
-    new, old = zip(*scans, strict=True)
-    return all(new), all(old)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from model_registry.differences import compared_scores
 from model_registry.errors import EvidenceError
+from model_registry.evidence import require_sound
 from model_registry.pairing import paired_scans, patient_differences, scan_differences
 from model_registry.policy import Policy
 from model_registry.statistics import PairedDifference, bootstrap_of, paired_difference
@@ -46,9 +47,12 @@ def measure_noise(first: Evaluation, second: Evaluation, policy: Policy) -> Nois
     """Return the difference of two trainings of one recipe, other seeds, for each rule that has a margin.
 
     Paired on the same scans, second minus first. A margin that the interval reaches would let the gate take
-    chance for quality. Raises EvidenceError where the two are one and the same or not of the same scans.
+    chance for quality. Raises EvidenceError where the two are one and the same, not of the same scans, references
+    and patients, or contradict themselves.
     """
-    if first.scans == second.scans:
+    for evaluation in (first, second):
+        require_sound(evaluation)
+    if all(new == old for new, old in paired_scans(first, second)):
         raise EvidenceError(f"'{first.name}' and '{second.name}' have the same scores; expected two trainings")
     measured = list(_margins(first, second, policy))
     enough = policy.champion.minimum_region_patients

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 
 from model_registry.errors import EvidenceError
+from spine.labels import NAMES
 from spine.metrics.scores import Evaluation, ScanScores
 
 Score = Callable[[ScanScores], float | None]
@@ -26,17 +27,41 @@ def region_dice(labels: tuple[int, ...]) -> Score:
 
 
 def paired_scans(candidate: Evaluation, champion: Evaluation) -> list[Pair]:
-    """Pair the scans with labels by case; raises EvidenceError where the two are not of the same scans."""
+    """Pair the scans with labels by case, in the order of the cases.
+
+    Raises EvidenceError where the two are not of the same scans, were scored against different references, or
+    name different patients.
+    """
     new, old = (
         {scan.case: scan for scan in each.scans if scan.mean_dice is not None} for each in (candidate, champion)
     )
     if new.keys() != old.keys():
         odd = sorted(new.keys() ^ old.keys())
         raise EvidenceError(
-            f"candidate '{candidate.name}' and model in use '{champion.name}' were evaluated on different scans "
+            f"'{candidate.name}' and '{champion.name}' were evaluated on different scans "
             f"({len(odd)} in one only, first {odd[0]}); expected the same scans"
         )
-    return [(new[case], old[case]) for case in sorted(new)]
+    pairs = [(new[case], old[case]) for case in sorted(new)]
+    for pair in pairs:
+        _require_same_reference(pair, names=(candidate.name, champion.name))
+    return pairs
+
+
+def _require_same_reference(pair: Pair, *, names: tuple[str, str]) -> None:
+    """Refuse two scores of one case that can't be of one reference: a case's name may be used twice."""
+    (new, old), (first, second) = pair, names
+    ours, theirs = ({score.label: score.reference_voxels for score in scan.labels} for scan in pair)
+    for label in sorted(ours.keys() | theirs.keys()):
+        if ours.get(label, 0) != theirs.get(label, 0):
+            raise EvidenceError(
+                f"case {new.case}: the reference of {NAMES.get(label, label)} has {ours.get(label, 0)} voxels with "
+                f"'{first}' and {theirs.get(label, 0)} with '{second}'; expected the same reference"
+            )
+    if new.patient and old.patient and new.patient != old.patient:
+        raise EvidenceError(
+            f"case {new.case}: its patient is '{new.patient}' with '{first}' and '{old.patient}' with '{second}'; "
+            "expected the same patient"
+        )
 
 
 def scan_differences(pairs: list[Pair], score: Score) -> dict[str, float]:
@@ -52,6 +77,11 @@ def patient_differences(pairs: list[Pair], differences: Mapping[str, float]) -> 
     """
     patients = {new.case: new.patient or old.patient for new, old in pairs}
     return _patient_means(patients, differences)
+
+
+def patient_of(scan: ScanScores) -> str:
+    """Return who a scan counts for: its patient, or itself where the patient is unknown."""
+    return scan.patient or f"scan {scan.case}"
 
 
 def patient_scores(scans: Iterable[ScanScores], score: Score) -> list[float]:

@@ -22,14 +22,26 @@ class Floors(Value):
     wrong_level_rate_at_most: Share | None = None
     misnamed_rate_at_most: Share | None = None
     """Over the vertebrae found as bone: sees a block that is shifted, too."""
+    extra_vertebra_rate_at_most: Share | None = None
+    """Over all scans, those without reference labels included: a vertebra where there is none costs no Dice there."""
     region_dice: dict[str, Share] = Field(default_factory=dict)
     """Floor by region, for regions that the test set shows; ``required_regions`` says which it must show."""
+    level_dice: dict[str, Share] = Field(default_factory=dict)
+    """Floor by level (C1-S1), for levels that the test set shows; ``required_levels`` says which it must show."""
+    every_level_dice: Share | None = None
+    """Floor of the worst of all levels shown: a region's mean can hide a level that is lost."""
 
     @field_validator("region_dice")
     @classmethod
     def _regions_exist(cls, regions: dict[str, float]) -> dict[str, float]:
         _require_known("region", regions, among=REGIONS)
         return regions
+
+    @field_validator("level_dice")
+    @classmethod
+    def _levels_exist(cls, levels: dict[str, float]) -> dict[str, float]:
+        _require_known("level", levels, among=IDS)
+        return levels
 
 
 class AgainstChampion(Value):
@@ -39,7 +51,10 @@ class AgainstChampion(Value):
     margin_overall: Share = 0.01
     margin_region: Share = 0.03
     minimum_region_patients: Annotated[int, Field(ge=2)] = 10
-    """Patients who must show a region, or a level, before the two models are compared in it; fewer are named."""
+    """Patients who must show a region, or a level, before anything is claimed of it.
+
+    A required region that fewer show is undecided; others are named, and the two models not compared there.
+    """
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     resamples: Annotated[int, Field(ge=10_000, le=100_000)] = 10_000
     seed: Annotated[int, Field(ge=0)] = 1
@@ -53,9 +68,9 @@ class Policy(Value):
     """Raised by whoever changes a number; verdicts quote it beside the digest."""
     about: str
     minimum_scans: Annotated[int, Field(ge=2)]
-    """Scans with labels that a verdict needs; fewer are inconclusive."""
+    """Patients with labels that a verdict needs, scans where the patient is unknown; fewer are inconclusive."""
     required_regions: tuple[str, ...] = ()
-    """Regions that must be seen in the test set; a missing one is inconclusive, not passed over."""
+    """Regions that enough patients of the test set must show; one that is missing is inconclusive, not passed over."""
     required_levels: tuple[str, ...] = ()
     """Levels (C1-S1) that must be seen as well: a region's floor can be met without the level that is hard."""
     floors: Floors

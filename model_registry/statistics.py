@@ -38,6 +38,7 @@ def paired_difference(
 ) -> PairedDifference:
     """Return the mean difference, one a patient and within -1..1, with its two-sided interval at the confidence.
 
+    The interval, too, stays within -1..1: Student's t doesn't know that scores are shares.
     The interval is None with fewer than two patients. ``bootstrap`` shares the resamples of one verdict.
     """
     return paired_differences([differences], settings=settings, bootstrap=bootstrap or bootstrap_of(settings))[0]
@@ -69,8 +70,8 @@ def _differences(values: Columns, settings: AgainstChampion, bootstrap: Bootstra
         yield PairedDifference(
             patients=count,
             mean=same_everywhere(mean),
-            low=same_everywhere(low),
-            high=same_everywhere(high),
+            low=same_everywhere(max(-1.0, low)),
+            high=same_everywhere(min(1.0, high)),
             detectable=same_everywhere(seen),
         )
 
@@ -112,7 +113,7 @@ def rate_interval(hits: Sequence[int], trials: Sequence[int], *, confidence: flo
 
     Vertebrae of one patient are no independent evidence: the number of trials is the effective one, which
     gives the variance between patients (Korn and Graubard 1998; Dean and Pagano 2015), never more than there
-    are. Without any variance it is the number of patients. None with fewer than two patients.
+    are. Without any variance it is all of them. None with fewer than two patients.
     """
     each = [(hit, trial) for hit, trial in zip(hits, trials, strict=True) if trial]
     patients, total = len(each), sum(trial for _, trial in each)
@@ -121,7 +122,7 @@ def rate_interval(hits: Sequence[int], trials: Sequence[int], *, confidence: flo
     rate = sum(hit for hit, _ in each) / total
     squares = sum((hit - rate * trial) ** 2 for hit, trial in each)
     variance = squares * patients / (patients - 1) / total**2
-    effective = min(rate * (1 - rate) / variance, total) if variance > 1e-12 else patients
+    effective = min(rate * (1 - rate) / variance, total) if variance > 1e-12 else total
     z = float(special.ndtri((1 + confidence) / 2))
     centre = (rate + z**2 / (2 * effective)) / (1 + z**2 / effective)
     half = z / (1 + z**2 / effective) * math.sqrt(rate * (1 - rate) / effective + z**2 / (4 * effective**2))

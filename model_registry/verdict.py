@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from model_registry.statistics import PairedDifference
+from model_registry.statistics import Interval, PairedDifference
 from spine.records import Record
 from spine.values import Value
 
@@ -28,6 +28,30 @@ class Rule(Value):
     """For an undecided rule: how many more cases like these would decide; None where no number would."""
     worst_cases: tuple[str, ...] = ()
     """Up to five cases, the one that hurts most first."""
+
+
+def bound_rule(
+    name: str,
+    value: float | None,
+    bound: float,
+    *,
+    interval: Interval | None = None,
+    worst: tuple[str, ...] = (),
+    at_most: bool = False,
+) -> Rule:
+    """Return the rule that holds a score itself to a bound; undecided where the score is not known."""
+    reached = None if value is None else value <= bound if at_most else value >= bound
+    low, high = interval or (None, None)
+    return Rule(
+        name=name,
+        value=value,
+        low=low,
+        high=high,
+        threshold=bound,
+        expected=f"at {'most' if at_most else 'least'} {bound}",
+        passed=reached,
+        worst_cases=worst,
+    )
 
 
 class SecondaryTest(Value):

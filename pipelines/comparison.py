@@ -11,7 +11,7 @@ from components.gate_candidate.report.scores import SCORES
 from model_registry.lifecycle import Registry
 from spine.errors import InvalidValueError, MissingPathError
 from spine.metrics.nnunet_summary import read_evaluation
-from spine.metrics.scores import Evaluation, Summary
+from spine.metrics.scores import Evaluation
 
 _TWO_OR_MORE: Final = f"2 to {MOST_ENTRANTS} different ones, versions or files"
 DIFFERENCE_COLUMNS: Final = ("difference", "score", "patients", "mean", "95 % interval", "smallest detectable")
@@ -27,7 +27,7 @@ class Comparison:
 
     def rows(self) -> list[tuple[object, ...]]:
         """Return a row a score and a region that any model has cases of, a column a model."""
-        return score_rows([entrant.evaluation.summary for entrant in self.entrants])
+        return score_rows([entrant.evaluation for entrant in self.entrants])
 
     def difference_rows(self) -> list[tuple[object, ...]]:
         """Return a row a score of each later model against the first, where these saw the same scans."""
@@ -68,11 +68,11 @@ def compare(root: Path, given: Sequence[str]) -> Comparison:
     the same one twice, UnknownNameError for a version that isn't there, MissingPathError and MalformedFileError
     for a file.
     """
-    different = {int(text) if text.isdigit() else Path(text).resolve() for text in given}
+    different = {int(text) if _is_version(text) else Path(text).resolve() for text in given}
     if not 2 <= len(given) <= MOST_ENTRANTS or len(different) < len(given):
         raise InvalidValueError("what to compare", " ".join(given), expected=_TWO_OR_MORE)
     # Before any bundle is verified, which takes a while.
-    for path in (Path(text) for text in given if not text.isdigit()):
+    for path in (Path(text) for text in given if not _is_version(text)):
         if not path.exists():
             raise MissingPathError(path, expected="the number of a version, or a file with an evaluation")
     names = _names(given)
@@ -85,15 +85,20 @@ def compare_versions(root: Path, versions: Sequence[int]) -> Comparison:
     return compare(root, [str(version) for version in versions])
 
 
-def score_rows(summaries: Sequence[Summary]) -> list[tuple[object, ...]]:
-    """Return a row a score, then rows for each region that any summary has cases of."""
-    rows: list[tuple[object, ...]] = [(score.name, *(score.read(summary) for summary in summaries)) for score in SCORES]
-    for regions in zip(*(summary.regions for summary in summaries), strict=True):
+def score_rows(evaluations: Sequence[Evaluation]) -> list[tuple[object, ...]]:
+    """Return a row a score, then rows for each region that any evaluation has cases of."""
+    rows: list[tuple[object, ...]] = [(score.name, *map(score.read, evaluations)) for score in SCORES]
+    for regions in zip(*(evaluation.summary.regions for evaluation in evaluations), strict=True):
         if any(region.scans for region in regions):
             rows.append((f"{regions[0].name}: Dice", *(region.dice for region in regions)))
             rows.extend(_known_rows(f"{regions[0].name}: NSD at 3 mm", [region.nsd_3mm for region in regions]))
             rows.extend(_known_rows(f"{regions[0].name}: ID rate", [region.id_rate for region in regions]))
     return rows
+
+
+def _is_version(given: str) -> bool:
+    # Other digits, such as a superscript, are digits to Python but no numbers.
+    return given.isascii() and given.isdecimal()
 
 
 def _known_rows(name: str, values: Sequence[float | None]) -> Iterator[tuple[object, ...]]:
@@ -103,7 +108,7 @@ def _known_rows(name: str, values: Sequence[float | None]) -> Iterator[tuple[obj
 
 def evaluation_of(root: Path, given: str) -> Evaluation:
     """Return the evaluation of a registered version by its number, its bundle verified, or that of a file."""
-    if given.isdigit():
+    if _is_version(given):
         bundle = Registry(root).verified_bundle(int(given))
         return Evaluation.parse(bundle.json("evaluation.json"), where=f"version {int(given)}")
     return read_evaluation(Path(given))
@@ -113,7 +118,7 @@ def _names(given: Sequence[str]) -> list[str]:
     """Call versions by their number, files by their name and as many of its folders as tell them apart."""
     names: list[str] = []
     for depth in range(1, max(len(Path(text).absolute().parts) for text in given) + 1):
-        names = [f"version {int(text)}" if text.isdigit() else _tail(Path(text), depth) for text in given]
+        names = [f"version {int(text)}" if _is_version(text) else _tail(Path(text), depth) for text in given]
         if len(set(names)) == len(names):
             break
     return names

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from model_registry.verdict import ClassClaim, Rule, SecondaryTest
+from model_registry.verdict import WORST_CASES, ClassClaim, Rule, SecondaryTest
 from spine.labels import NAMES
 
 _DECISIONS = {True: "holds", False: "BROKEN", None: "undecided"}
-_CASES_SHOWN = 3
+_SMALLEST_P = 0.001
+"""Below it, digits of a p value say nothing; and it is never 0."""
 
 
 def rule_table(rules: Sequence[Rule]) -> tuple[list[str], list[tuple[object, ...]]]:
@@ -24,8 +25,7 @@ def rule_table(rules: Sequence[Rule]) -> tuple[list[str], list[tuple[object, ...
 
 def tests_in_words(tests: Sequence[SecondaryTest]) -> list[str]:
     """Say what the tests beside the rules found."""
-    told = ((test, "" if test.p_value is None else f" (p = {test.p_value:.3g})") for test in tests)
-    return [f"{test.name}: {test.said}{chance}" for test, chance in told]
+    return [f"{test.name}: {test.said}{_chance(test.p_value)}" for test in tests]
 
 
 def claims_in_words(claims: Sequence[ClassClaim]) -> list[str]:
@@ -36,6 +36,12 @@ def claims_in_words(claims: Sequence[ClassClaim]) -> list[str]:
     return [f"{claim} than the model in use on {names}" for claim, names in named.items() if names]
 
 
+def _chance(p_value: float | None) -> str:
+    if p_value is None:
+        return ""
+    return f" (p < {_SMALLEST_P:g})" if p_value < _SMALLEST_P else f" (p = {p_value:.3g})"
+
+
 def _row(rule: Rule) -> tuple[object, ...]:
     return (
         rule.name,
@@ -44,7 +50,7 @@ def _row(rule: Rule) -> tuple[object, ...]:
         rule.expected,
         _DECISIONS[rule.passed],
         rule.more_cases,
-        " ".join(rule.worst_cases[:_CASES_SHOWN]),
+        " ".join(rule.worst_cases[:WORST_CASES]),
     )
 
 

@@ -150,8 +150,9 @@ def _evaluation(seed: int) -> Evaluation:
 
 
 def _label(label: int, dice: float) -> LabelScore:
+    common = round(1000 * dice)
     return LabelScore(
-        label=label, reference_voxels=1000, predicted_voxels=1000, common_voxels=round(1000 * dice), dice=dice,
+        label=label, reference_voxels=1000, predicted_voxels=1000, common_voxels=common, dice=common / 1000,
         at_border=False, identified=True, localisation_mm=1.0, called=label,
     )  # fmt: skip
 

@@ -1,13 +1,16 @@
 """The command that holds models side by side."""
 
+import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from pipelines.cli.output import console, print_json, print_table
 from spine.errors import InvalidValueError, MissingPathError
 from spine.settings import settings
+
+_PAGES: Final = (".html", ".htm")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -36,7 +39,7 @@ def compare(
     from pipelines.comparison import compare as compared
 
     if html:
-        _require_place(html)
+        _require_place(html, models)
     found = compared(settings().root_path, models)
     if html:
         from components.gate_candidate.report import write_comparison
@@ -54,11 +57,22 @@ def compare(
         _say(f"page: {html}")
 
 
-def _require_place(html: Path) -> None:
+def _require_place(html: Path, models: list[str]) -> None:
+    """Refuse a place before any work is done: one that is no page, one of the inputs, or that can't be written to."""
+    folder = html.absolute().parent
     if html.is_dir():
         raise InvalidValueError("--html", str(html), expected="a file, not a folder")
-    if not html.absolute().parent.is_dir():
-        raise MissingPathError(html.absolute().parent, expected="a folder for the page")
+    if html.suffix.lower() not in _PAGES:
+        raise InvalidValueError("--html", str(html), expected=f"a name that ends in {' or '.join(_PAGES)}")
+    if html.exists() and any(Path(given).exists() and html.samefile(given) for given in models):
+        raise InvalidValueError("--html", str(html), expected="another file than those that are compared")
+    if not folder.is_dir():
+        raise MissingPathError(folder, expected="a folder for the page")
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InvalidValueError("--html", str(html), expected=f"a folder to write to ({folder}: {reason})") from error
 
 
 def _say(line: str) -> None:

@@ -11,6 +11,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from spine.drawing.figures import Sheet
+from spine.drawing.names import Name, placed
 from spine.drawing.planes import Plane
 from spine.drawing.shading import (
     ERRORS,
@@ -24,17 +25,15 @@ from spine.drawing.shading import (
 from spine.labels import NAMES
 
 _WIDTH, _GAP, _HEAD, _FOOT = 1240, 8, 46, 34
-_SMALLEST_NAMED = 30
 _OUTLINE = (withStroke(linewidth=2.2, foreground="black"),)
 _BAR_MM = 50
-_LETTER = 8.2  # width of a bold letter in pixels, at the size of the names
 
 
 @dataclass(frozen=True)
 class _Panel:
     title: str
     picture: RGB
-    names: tuple[tuple[str, float, float], ...]
+    names: tuple[Name, ...]
     remark: str | None = None
     oriented: bool = False
 
@@ -74,39 +73,32 @@ def _panels(plane: Plane, *, compared: bool) -> Iterator[_Panel]:
     grey = windowed(plane.image)
     title = plane.name.capitalize()
     yield _Panel(f"{title}: CT", grey, (), oriented=True)
-    yield _Panel(
-        "reference" if compared else "labels", with_levels(grey, plane.reference), tuple(_names(plane.reference))
-    )
+    yield _Panel("reference" if compared else "labels", with_levels(grey, plane.reference), _names(plane.reference))
     guess = plane.prediction
     if guess is None:
         nothing = np.zeros_like(plane.reference)
         yield _Panel("prediction", grey, (), "no prediction")
         yield _Panel("difference", with_difference(grey, plane.reference, nothing), (), "all bone missed")
         return
-    yield _Panel("prediction", with_levels(grey, guess), tuple(_names(guess)))
-    confused = tuple(_confusions(plane.reference, guess))
+    yield _Panel("prediction", with_levels(grey, guess), _names(guess))
+    confused = _confusions(plane.reference, guess)
     yield _Panel("difference", with_difference(grey, plane.reference, guess), confused)
 
 
-def _names(labels: NDArray[np.uint8]) -> Iterator[tuple[str, float, float]]:
-    for label in np.unique(labels[labels > 0]):
-        yield from _named(labels == label, NAMES[int(label)])
+def _names(labels: NDArray[np.uint8]) -> tuple[Name, ...]:
+    return placed([(NAMES[int(label)], labels == label) for label in np.unique(labels[labels > 0])])
 
 
-def _confusions(reference: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> Iterator[tuple[str, float, float]]:
+def _confusions(reference: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> tuple[Name, ...]:
     """Name, at each vertebra whose name differs over most of the bone found, reference → prediction."""
+    named = []
     for label in np.unique(reference[reference > 0]):
         found = (reference == label) & (prediction > 0)
         wrong = found & (prediction != label)
         if 2 * wrong.sum() > found.sum():
             other = int(np.bincount(prediction[wrong]).argmax())
-            yield from _named(wrong, f"{NAMES[int(label)]}→{NAMES[other]}")
-
-
-def _named(shape: NDArray[np.bool_], name: str) -> Iterator[tuple[str, float, float]]:
-    if shape.sum() >= _SMALLEST_NAMED:
-        row, column = np.argwhere(shape).mean(axis=0)
-        yield name, float(column), float(row)
+            named.append((f"{NAMES[int(label)]}→{NAMES[other]}", wrong))
+    return placed(named)
 
 
 def _draw(axes: Axes, panel: _Panel, plane: Plane) -> None:
@@ -114,10 +106,8 @@ def _draw(axes: Axes, panel: _Panel, plane: Plane) -> None:
     axes.imshow(panel.picture, interpolation="nearest", aspect="auto")
     axes.set_title(panel.title, size=11, pad=3, loc="left")
     height, width = plane.image.shape
-    for name, column, row in panel.names:
-        half = _LETTER * len(name) / 2
-        inside = (min(max(column, half), width - half), min(max(row, 7), height - 7))
-        _write(axes, *inside, name, size=9, weight="bold")
+    for name in panel.names:
+        _write(axes, name.column, name.row, name.text, size=9, weight="bold")
     if panel.oriented:
         _orient(axes, plane)
     if panel.remark:

@@ -1,4 +1,4 @@
-"""Label maps painted over CT so that a grey print still tells levels and errors apart: fill, stripes and edges."""
+"""Label maps painted over CT so that a grey print still tells levels and errors apart: fill, pattern and edges."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -6,37 +6,62 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from spine.labels import MAX_LABEL
+from spine.drawing.patterns import Pattern, chequered, dotted, falling, level, rising, upright
 
 RGB = NDArray[np.float64]
 
 WINDOW_HU: Final = (1800.0, 400.0)
 """Width and level of the CT window."""
 
-# Light and dark take turns, so neighbours differ in grey too; the dark ones are striped besides.
-_CYCLE: Final = (
+Colour = tuple[float, float, float]
+
+# Light and dark take turns; eight colours with five patterns make forty looks, so that no two of the 25 levels share
+# one, and levels less than eight apart, T12 and S1 among them, not even a colour.
+_COLOURS: Final[tuple[Colour, ...]] = (
     (0.97, 0.91, 0.30),
-    (0.05, 0.36, 0.75),
-    (1.00, 0.66, 0.20),
-    (0.00, 0.50, 0.38),
+    (0.05, 0.30, 0.70),
+    (1.00, 0.60, 0.15),
+    (0.00, 0.42, 0.30),
     (0.52, 0.83, 1.00),
-    (0.75, 0.20, 0.15),
+    (0.65, 0.10, 0.10),
+    (1.00, 0.72, 0.85),
+    (0.36, 0.12, 0.60),
 )
-LEVEL_COLOURS: Final = tuple(_CYCLE[(label - 1) % len(_CYCLE)] for label in range(1, MAX_LABEL + 1))
+_PATTERNS: Final[tuple[Pattern, ...]] = (rising, level, dotted, falling, upright)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What an area is painted in: its ground, and the pattern on it with the pattern's colour."""
+
+    ground: Colour
+    marks: Colour
+    pattern: Pattern
 
 
 @dataclass(frozen=True)
 class Error:
-    """One kind of difference: its colour, and which way its stripes run (1 rises, -1 falls, 0 is a cross-hatch)."""
+    """One kind of difference and its look."""
 
     name: str
-    colour: tuple[float, float, float]
-    slope: int
+    look: Look
 
 
-MISSED: Final = Error("bone missed", (0.35, 0.70, 1.00), -1)
-EXTRA: Final = Error("predicted where there is none", (1.00, 0.60, 0.10), 1)
-MISNAMED: Final = Error("bone found, wrong name", (0.95, 0.25, 0.55), 0)
+def level_look(label: int) -> Look:
+    """Return the look of a level, 1-25: light with dark marks, the next one dark with light marks."""
+    colour = _COLOURS[(label - 1) % len(_COLOURS)]
+    marks = _darkened(colour) if label % 2 else _lightened(colour)
+    return Look(ground=colour, marks=marks, pattern=_PATTERNS[(label - 1) % len(_PATTERNS)])
+
+
+# A rim of an error is too thin for its pattern: in grey, dark, light and chequered must tell the three apart.
+MISSED: Final = Error("bone missed", Look(ground=(0.0, 0.05, 0.25), marks=(0.25, 0.50, 0.90), pattern=level))
+EXTRA: Final = Error(
+    "predicted where there is none", Look(ground=(1.00, 0.90, 0.60), marks=(0.60, 0.25, 0.00), pattern=rising)
+)
+MISNAMED: Final = Error(
+    "bone found, wrong name", Look(ground=(0.30, 0.00, 0.16), marks=(1.00, 0.62, 0.80), pattern=chequered)
+)
 ERRORS: Final = (MISSED, EXTRA, MISNAMED)
 
 
@@ -48,16 +73,13 @@ def windowed(hu: NDArray[Any]) -> RGB:
 
 
 def with_levels(picture: RGB, labels: NDArray[np.uint8]) -> RGB:
-    """Paint each level in its colour, every second one striped, all with an edge."""
+    """Paint each level in its look, with an edge."""
     painted = picture.copy()
-    for label in np.unique(labels[labels > 0]):
-        shape = labels == label
-        _fill(painted, shape, LEVEL_COLOURS[label - 1], opacity=0.42)
-        if label % 2 == 0:
-            _fill(painted, shape & _stripes(shape.shape, 1), LEVEL_COLOURS[label - 1], opacity=0.75)
     inner = _edges(labels)
-    for label in np.unique(labels[inner]):
-        _fill(painted, inner & (labels == label), LEVEL_COLOURS[label - 1], opacity=1.0)
+    for label in np.unique(labels[labels > 0]):
+        look, shape = level_look(int(label)), labels == label
+        _paint(painted, shape, look, ground=0.6, marks=0.8)
+        _fill(painted, inner & shape, look.marks, opacity=1.0)
     return painted
 
 
@@ -68,7 +90,7 @@ def with_difference(picture: RGB, reference: NDArray[np.uint8], prediction: NDAr
     _fill(painted, agreed > 0, (1.0, 1.0, 1.0), opacity=0.10)
     _fill(painted, _edges(agreed), (1.0, 1.0, 1.0), opacity=0.75)
     for error, shape in errors(reference, prediction):
-        _paint_error(painted, shape, error)
+        _paint(painted, shape, error.look, ground=0.85, marks=0.95)
     return painted
 
 
@@ -88,31 +110,29 @@ def swatch(error: Error | None, *, rows: int, columns: int) -> RGB:
     whole = np.ones((rows, columns), dtype=np.uint8)
     if error is None:
         return with_difference(picture, whole, whole)
-    _paint_error(picture, whole > 0, error)
+    _paint(picture, whole > 0, error.look, ground=0.85, marks=0.95)
     return picture
 
 
-def _paint_error(picture: RGB, shape: NDArray[np.bool_], error: Error) -> None:
-    # Dark between, light on the stripes: without colour, the stripes alone must stand out from bone.
-    red, green, blue = error.colour
-    _fill(picture, shape, (0.5 * red, 0.5 * green, 0.5 * blue), opacity=0.75)
-    for slope in (1, -1) if error.slope == 0 else (error.slope,):
-        _fill(picture, shape & _stripes(shape.shape, slope), _lightened(error.colour), opacity=0.95)
-    _fill(picture, _edges(shape.astype(np.uint8)), _lightened(error.colour), opacity=1.0)
+def _paint(picture: RGB, shape: NDArray[np.bool_], look: Look, *, ground: float, marks: float) -> None:
+    """Paint ``shape``; ``ground`` and ``marks`` are the opacities of the two."""
+    marked = look.pattern((shape.shape[0], shape.shape[1]))
+    _fill(picture, shape & ~marked, look.ground, opacity=ground)
+    _fill(picture, shape & marked, look.marks, opacity=marks)
 
 
-def _lightened(colour: tuple[float, float, float]) -> tuple[float, float, float]:
-    red, green, blue = (0.7 * part + 0.3 for part in colour)
+def _lightened(colour: Colour) -> Colour:
+    red, green, blue = (0.35 * part + 0.65 for part in colour)
     return (red, green, blue)
 
 
-def _fill(picture: RGB, shape: NDArray[np.bool_], colour: tuple[float, float, float], *, opacity: float) -> None:
+def _darkened(colour: Colour) -> Colour:
+    red, green, blue = (0.35 * part for part in colour)
+    return (red, green, blue)
+
+
+def _fill(picture: RGB, shape: NDArray[np.bool_], colour: Colour, *, opacity: float) -> None:
     picture[shape] = (1 - opacity) * picture[shape] + opacity * np.asarray(colour)
-
-
-def _stripes(shape: tuple[int, ...], slope: int) -> NDArray[np.bool_]:
-    rows, columns = np.indices(shape)
-    return np.asarray((rows + slope * columns) % 7 < 2)
 
 
 def _edges(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:

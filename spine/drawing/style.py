@@ -37,6 +37,7 @@ th.row { min-width: 7rem; } td.words { min-width: 5.4rem; } thead th.number { wh
 .rules th.row { width: 27%; } .rules td.words:last-child { width: 26%; }
 .ci { display: block; color: var(--soft); font-size: .8rem; font-weight: 400; }
 td.number .ci { font-size: .75rem; line-height: 1.25; }
+.words .case { display: inline-block; overflow-wrap: anywhere; }
 .again { color: var(--soft); font-weight: 400; }
 table.matrix { width: auto; font-size: .8rem; line-height: 1.3; }
 .matrix th, .matrix td { padding: .12rem 0; border: 1px solid #dfe2e6; text-align: center; width: 2.55rem;
@@ -87,7 +88,7 @@ footer dt { color: var(--soft); } footer dd { margin: 0; overflow-wrap: anywhere
   .matrices { display: block; break-inside: auto; } .matrices > * { break-inside: avoid; margin-bottom: 5mm; }
   .matrices .matrix { font-size: 7.5pt; } .matrices .matrix thead th { font-size: 7pt; }
   .matrices .matrix thead th.lost, .matrices .matrix thead .corner { font-size: 6pt; width: 9mm; }
-  .ci, td.number .ci { font-size: 7.5pt; }
+  .ci, td.number .ci, .words .case { font-size: 7.5pt; }
   .tiles dd.big { font-size: 15pt; } .band .summary { font-size: 9.5pt; } footer { break-inside: avoid; }
   .band, .tiles, .decision, .matrix { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }

@@ -108,7 +108,11 @@ def _pairs(references: Path, predictions: Path, patients: Mapping[str, str], *, 
     if not reference_files:
         raise MissingPathError(references / "*.nii.gz", expected="at least one reference label map (.nii.gz or .nii)")
     prediction_files = _volumes(predictions, kind="prediction")
-    _require_shared_names(prediction_files, reference_files, what=f"first prediction in {predictions}", kind="files")
+    if not reference_files.keys() & prediction_files.keys():
+        expected = f"files named as the references, such as '{next(iter(reference_files))}'"
+        raise InvalidValueError(
+            f"first prediction in {predictions}", next(iter(prediction_files), _NO_FILE), expected=expected
+        )
     if only_predicted:
         reference_files = {case: path for case, path in reference_files.items() if case in prediction_files}
     unknown = [case for case in reference_files if patients and case not in patients]
@@ -135,9 +139,3 @@ def _volumes(folder: Path, *, kind: str) -> dict[str, Path]:
             raise InvalidValueError(f"{kind} of case '{case}' in {folder}", found, expected="one file per case")
         files[case] = path
     return dict(sorted(files.items()))
-
-
-def _require_shared_names(given: Mapping[str, object], references: Mapping[str, Path], *, what: str, kind: str) -> None:
-    if not references.keys() & given.keys():
-        expected = f"{kind} named as the references, such as '{next(iter(references))}'"
-        raise InvalidValueError(what, next(iter(given), _NO_FILE), expected=expected)

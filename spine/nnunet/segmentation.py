@@ -39,7 +39,8 @@ class Prediction:
     def evidence(self) -> Evidence:
         """Return what the network says of the name of each vertebra of the mask."""
         look_up = partial(self.probabilities.at, grid=self.labels.grid)
-        return Evidence.of(self.labels, sampled_evidence(find_instances(self.labels), look_up))
+        found = find_instances(self.labels)
+        return Evidence.of(self.labels, sampled_evidence(found, look_up), instances=found)
 
 
 class Segmenter:

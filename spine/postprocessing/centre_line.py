@@ -20,6 +20,7 @@ PITCH_MM: Final[NDArray[np.float64]] = np.array(
 _SCALES: Final = (0.5, 1.5)  # children to tall adults
 _PRIOR_MM: Final = 20.0
 _STEP_MM: Final = 1.0
+MOST_STEPS: Final = 3000  # of a grid in the wrong unit
 _BEYOND_MM: Final = 15.0
 _MOST_BENDS: Final = 4  # of a polynomial that follows neck, chest and loin
 _ABOVE_CENTRE, _BELOW_CENTRE = 0.75, 1.1  # reach of a vertebra beyond its centroid, in pitches
@@ -44,7 +45,8 @@ class CentreLine:
         root = np.sqrt(weights / weights.max())[:, None]
         sideways = centred - along[:, None] * down
         bends, *_ = np.linalg.lstsq(root * _powers(along, degree), root * sideways, rcond=None)
-        places = np.arange(along.min() - _BEYOND_MM, along.max() + _BEYOND_MM + _STEP_MM, _STEP_MM)
+        step_mm = max(_STEP_MM, float(np.ptp(along)) / MOST_STEPS)
+        places = np.arange(along.min() - _BEYOND_MM, along.max() + _BEYOND_MM + step_mm, step_mm)
         samples = middle + places[:, None] * down + _powers(places, degree) @ bends
         steps = np.gradient(samples, axis=0)
         lengths = np.linalg.norm(steps, axis=1)
@@ -53,12 +55,15 @@ class CentreLine:
     def place(
         self, points_mm: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Return how far down the line each point (n, 3) lies, how far beside it (mm), and the way down there."""
+        """Return how far down the line each point (n, 3) lies (mm), the way to it from there, and the way down there.
+
+        The ways are (n, 3), the first in mm and square to the second, of length 1.
+        """
         apart = points_mm[:, None, :] - self.samples_mm[None, :, :]
         nearest = np.linalg.norm(apart, axis=2).argmin(axis=1)
         rest = apart[np.arange(len(points_mm)), nearest]
         along = (rest * self.directions[nearest]).sum(axis=1)
-        beside = np.linalg.norm(rest - along[:, None] * self.directions[nearest], axis=1)
+        beside = rest - along[:, None] * self.directions[nearest]
         return self.length_mm[nearest] + along, beside, self.directions[nearest]
 
     def at_height(self, heights_mm: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -71,12 +76,13 @@ class CentreLine:
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """Where n bodies lie along the spine and beside it, the way down there (n, 3), the pitch expected, the size."""
+    """Where n bodies lie along the spine and beside it, the ways to them and down there (n, 3), pitch, and size."""
 
     positions_mm: NDArray[np.float64]
     seen_mm: NDArray[np.float64]
     """Of the part in view; ``positions_mm`` is where the whole would lie."""
     beside_mm: NDArray[np.float64]
+    aside_mm: NDArray[np.float64]
     directions: NDArray[np.float64]
     pitch_mm: NDArray[np.float64]
     scale: float
@@ -95,7 +101,7 @@ def place(bodies: Outlines, *, line_of: Outlines | None = None) -> Placement:
     line = CentreLine.through(through.centroids_mm, weights=through.mm3)
     scale = patient_scale(through.labels, line.place(through.centroids_mm)[0])
     pitch = PITCH_MM[bodies.labels] * scale
-    seen, beside, directions = line.place(bodies.centroids_mm)
+    seen, aside, directions = line.place(bodies.centroids_mm)
     positions = seen.copy()
     typical = through if through is not spine or whole.all() else None
     for cut, sign, reach in (
@@ -106,7 +112,13 @@ def place(bodies: Outlines, *, line_of: Outlines | None = None) -> Placement:
             heights = _centre_heights_mm(bodies.some(cut), reach_mm=reach * pitch[cut], sign=sign, typical=typical)
             positions[cut] = line.at_height(heights)
     return Placement(
-        positions_mm=positions, seen_mm=seen, beside_mm=beside, directions=directions, pitch_mm=pitch, scale=scale
+        positions_mm=positions,
+        seen_mm=seen,
+        beside_mm=np.linalg.norm(aside, axis=1),
+        aside_mm=aside,
+        directions=directions,
+        pitch_mm=pitch,
+        scale=scale,
     )
 
 

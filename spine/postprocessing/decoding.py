@@ -2,24 +2,17 @@
 
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Final
 
+import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
+from spine.postprocessing.cropping import bone_box
 from spine.postprocessing.evidence import Evidence, require_evidence, vote_evidence
+from spine.postprocessing.flags import NOT_DECODED, flags_of
 from spine.postprocessing.instances import Instances, find_instances
 from spine.postprocessing.naming import DecodingSettings, Naming, name_instances
 from spine.volume.nifti import Volume
-
-RENAMED: Final = "renamed"
-LIKELIER: Final = "another name likelier"
-LOW_MARGIN: Final = "low margin"
-REPEATED: Final = "repeated level"
-SKIPPED: Final = "skipped level"
-CUT: Final = "cut at the border"
-SPLIT: Final = "split name"
-_SPLIT_SHARE: Final = 0.9  # of a vertebra's voxels under its most common name
 
 
 @dataclass(frozen=True)
@@ -53,19 +46,24 @@ def decode(
 
     ``evidence`` is (n, 25), one row a vertebra; left out, the voxels vote. ``instances`` saves finding them again.
     Where the margin of one in a run of new names is below ``settings.margin`` the whole run keeps the names that
-    the network gave, and says so; so does every one where the settings don't ``rename``. A map whose names are in
-    order comes back bit for bit.
+    the network gave, and says so; so does every one where the settings don't ``rename``, and what lies off the
+    spine. A map whose names are in order comes back bit for bit, and so does one that is no spine's, whose
+    ``vertebrae`` are then its labels, flagged as not decoded.
     Raises InvalidValueError for another dtype or label and for evidence of another shape, DigestMismatchError for
     stored evidence of another mask.
     """
     found = find_instances(labels) if instances is None else instances
     matrix = _matrix(evidence, labels=labels, instances=found)
+    if found.is_hopeless:
+        return Decoded(labels=_relabelled(labels, found, names=[], changed=[]), vertebrae=_given_up(labels))
     naming = name_instances(found, matrix, settings=settings)
     votes = vote_evidence(found)
     mixed = votes.max(axis=1, initial=0.0) < 1.0
     was = [item.label for item in found.items]
     sure = _sure(naming, was=was, margin=settings.margin)
-    used = [is_sure and settings.rename for is_sure in sure]
+    used = [
+        is_sure and settings.rename and not item.is_off_spine for is_sure, item in zip(sure, found.items, strict=True)
+    ]
     final = [name if is_used else old for name, old, is_used in zip(naming.names, was, used, strict=True)]
     changed = [
         is_used and (name != old or mix) for name, old, mix, is_used in zip(final, was, mixed, used, strict=True)
@@ -76,8 +74,15 @@ def decode(
             label=final[place],
             was=was[place],
             margin=naming.margins[place] if final[place] == naming.names[place] else 0.0,
-            flags=((LIKELIER,) if likelier[place] else ())
-            + _flags(place, final=final, was=was, sure=sure, share=float(votes[place].max()), instances=found),
+            flags=flags_of(
+                place,
+                final=final,
+                was=was,
+                sure=sure[place],
+                likelier=likelier[place],
+                share=float(votes[place].max()),
+                instances=found,
+            ),
             centroid_mm=item.centroid_mm,
         )
         for place, item in enumerate(found.items)
@@ -117,18 +122,16 @@ def _relabelled(labels: Volume, instances: Instances, *, names: list[int], chang
     return Volume(array=array, grid=labels.grid)
 
 
-def _flags(
-    place: int, *, final: list[int], was: list[int], sure: list[bool], share: float, instances: Instances
-) -> tuple[str, ...]:
-    whole = [number for number, item in enumerate(instances.items) if not item.is_fragment and number != place]
-    above = max((final[number] for number in whole if number < place), default=None)
-    below = min((final[number] for number in whole if number > place), default=None)
-    facts = {
-        RENAMED: final[place] != was[place],
-        LOW_MARGIN: not sure[place],
-        REPEATED: final[place] in (above, below),
-        SKIPPED: above is not None and final[place] > above + 1,
-        CUT: instances.items[place].at_border,
-        SPLIT: share < _SPLIT_SHARE,
-    }
-    return tuple(flag for flag, is_so in facts.items() if is_so)
+def _given_up(labels: Volume) -> tuple[Named, ...]:
+    """Return one entry a label, whatever its pieces are; not a map's whole bone is listed for that."""
+    box = bone_box(labels.array)
+    if box is None:
+        return ()
+    statistics = cc3d.statistics(np.ascontiguousarray(labels.array[box]), no_slice_conversion=True)
+    start = np.array([edge.start for edge in box])
+    present = [label for label in np.flatnonzero(statistics["voxel_counts"]).tolist() if label]
+    centroids = labels.grid.millimetres(statistics["centroids"][present] + start).tolist()
+    return tuple(
+        Named(label=label, was=label, margin=0.0, flags=(NOT_DECODED,), centroid_mm=(x, y, z))
+        for label, (x, y, z) in zip(present, centroids, strict=True)
+    )

@@ -23,29 +23,39 @@ _DIGITS: Final = 5
 
 
 class Evidence(Value):
-    """Rows (n, 25) of evidence, one a vertebra from superior to inferior, and the mask that they were made of.
+    """Rows (n, 25) of evidence, one a vertebra from superior to inferior, and what they were made of.
 
-    Each row sums to 1 but for rounding. Strict JSON, small enough to lie beside every mask.
+    ``mask`` and ``instances`` are digests of the mask and of its vertebrae as they were found then, ``seal`` one of
+    both and the rows. Each row sums to 1 but for rounding. Strict JSON, small enough to lie beside every mask.
     """
 
     mask: str
+    instances: str
     rows: tuple[tuple[float, ...], ...]
+    seal: str
 
     @classmethod
-    def of(cls, labels: Volume, matrix: NDArray[np.float64]) -> "Evidence":
-        """Keep the evidence (n, 25) for the vertebrae of ``labels``."""
+    def of(cls, labels: Volume, matrix: NDArray[np.float64], *, instances: Instances) -> "Evidence":
+        """Keep the evidence (n, 25) for the vertebrae ``instances`` of ``labels``."""
+        mask, found = mask_digest(labels), instances_digest(instances)
         rows = tuple(tuple(round(float(share), _DIGITS) for share in row) for row in matrix)
-        return cls(mask=mask_digest(labels), rows=rows)
+        return cls(mask=mask, instances=found, rows=rows, seal=_seal(mask, found, rows))
 
     def matrix(self, labels: Volume, *, instances: Instances) -> NDArray[np.float64]:
-        """Return the rows (n, 25); raise DigestMismatchError where they were made of another mask than ``labels``.
+        """Return the rows (n, 25).
 
-        Raises InvalidValueError where they don't fit the vertebrae found in it.
+        Raises DigestMismatchError where they were made of another mask than ``labels``, or for vertebrae taken
+        apart or put in order in another way than ``instances``, or were changed since; InvalidValueError where
+        they are no shares of 25 names.
         """
-        found = mask_digest(labels)
-        if found != self.mask:
-            raise DigestMismatchError("mask of the stored evidence", found=found, expected=self.mask)
-        matrix = np.asarray(self.rows, dtype=np.float64).reshape(len(self.rows), -1)
+        for what, found, expected in (
+            ("mask", mask_digest(labels), self.mask),
+            ("vertebrae", instances_digest(instances), self.instances),
+            ("rows", _seal(self.mask, self.instances, self.rows), self.seal),
+        ):
+            if found != expected:
+                raise DigestMismatchError(f"{what} of the stored evidence", found=found, expected=expected)
+        matrix = np.array(self.rows, dtype=np.float64) if self.rows else np.zeros((0, MAX_LABEL))
         require_evidence(matrix, instances=instances)
         return matrix
 
@@ -96,6 +106,15 @@ def mask_digest(labels: Volume) -> str:
     box = bone_box(labels.array)
     head = repr((labels.array.shape, [(edge.start, edge.stop) for edge in box or ()])).encode()
     return digest_bytes(head + (labels.array[box].tobytes() if box else b""))
+
+
+def instances_digest(instances: Instances) -> str:
+    """Return ``sha256:…`` of which vertebra, by its place in the row, each bone voxel belongs to."""
+    return digest_bytes(repr(instances.shape).encode() + instances.owners.astype("<i4").tobytes())
+
+
+def _seal(mask: str, instances: str, rows: tuple[tuple[float, ...], ...]) -> str:
+    return digest_bytes(repr((mask, instances, rows)).encode())
 
 
 def _spread(first: int, last: int) -> NDArray[np.intp]:

@@ -5,14 +5,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from spine.labels import MAX_LABEL
 from spine.postprocessing.centre_line import Placement, place
-from spine.postprocessing.outlines import FRAGMENT_MM3, Outlines
+from spine.postprocessing.off_spine import off_spine
+from spine.postprocessing.outlines import Outlines, seeds_of
 from spine.postprocessing.pieces import Pieces
 
 LOOSE: Final = -1
 """The group of a crumb that touches nothing and has no vertebra of its name."""
-_CRUMB_SHARE: Final = 0.25  # of the median name's largest piece: small patients have small vertebrae
 _SAME_NAME_PITCH: Final = 0.5
 _PROCESS_PITCH: Final = 1.0
 _BESIDE_PITCH: Final = 0.8  # a piece farther off the line is a process, not a vertebra
@@ -27,7 +26,7 @@ _NEAR_VOXELS: Final = 3.0
 def group_pieces(pieces: Pieces) -> NDArray[np.intp]:
     """Return the group of every piece, shape (n,): 0..k-1, one a vertebra, in no order; LOOSE for stray crumbs."""
     groups = np.full(len(pieces.outlines), LOOSE, dtype=np.intp)
-    seeds = _seeds(pieces.outlines)
+    seeds = seeds_of(pieces.outlines)
     if len(seeds):
         groups[seeds] = _same_name(pieces.outlines.some(seeds))
         _join_split_names(pieces, seeds, groups=groups)
@@ -35,21 +34,12 @@ def group_pieces(pieces: Pieces) -> NDArray[np.intp]:
     return _renumbered(groups)
 
 
-def _seeds(outlines: Outlines) -> NDArray[np.intp]:
-    """Return the pieces that can be a vertebra, largest first: large ones, and what the border leaves of a name."""
-    order = np.lexsort((np.arange(len(outlines)), -outlines.voxels))
-    _, first = np.unique(outlines.labels[order], return_index=True)
-    main = np.zeros(len(outlines), dtype=np.bool_)
-    main[order[first]] = True
-    limit = min(FRAGMENT_MM3, _CRUMB_SHARE * float(np.median(outlines.mm3[main])))
-    seed = (outlines.mm3 >= limit) | (main & (outlines.cut_above | outlines.cut_below))
-    return np.asarray(order[seed[order]], dtype=np.intp)
-
-
 def _same_name(seeds: Outlines) -> NDArray[np.intp]:
     """Group seeds of one name, largest first, unless they lie where two vertebrae would."""
     _, main, name = np.unique(seeds.labels, return_index=True, return_inverse=True)
-    where = place(seeds, line_of=seeds.some(main))
+    mains = seeds.some(main)
+    off = off_spine(mains, place(mains))
+    where = place(seeds, line_of=mains.some(~off))
     is_process = where.beside_mm > _BESIDE_PITCH * where.pitch_mm
     is_process |= seeds.mm3 < _SECOND_SHARE * seeds.mm3[main][name]
     groups = np.arange(len(seeds))
@@ -68,12 +58,13 @@ def _join_split_names(pieces: Pieces, seeds: NDArray[np.intp], *, groups: NDArra
 
     What the upper or lower border cuts is left alone: it lies nearer to its neighbour than a whole one would.
     """
+    touching = {pair: area for pair, area in pieces.contacts_mm2.items() if LOOSE not in groups[list(pair)]}
     while True:
         groups[:] = _renumbered(groups)
         bodies = pieces.outlines.some(seeds).joined(groups[seeds])
         where = place(bodies)
         best, pair = _SPLIT_CONTACT, None
-        for (first, second), area in _contacts(pieces, groups).items():
+        for (first, second), area in _contacts(touching, groups).items():
             contact = area / (bodies.mm3[first] + bodies.mm3[second]) ** (2 / 3)
             if contact >= best and _too_near(first, second, bodies=bodies, where=where):
                 best, pair = contact, (first, second)
@@ -88,11 +79,11 @@ def _too_near(first: int, second: int, *, bodies: Outlines, where: Placement) ->
     return bool(not cut and apart < _SPLIT_PITCH * min(where.pitch_mm[first], where.pitch_mm[second]))
 
 
-def _contacts(pieces: Pieces, groups: NDArray[np.intp]) -> dict[tuple[int, int], float]:
+def _contacts(touching: dict[tuple[int, int], float], groups: NDArray[np.intp]) -> dict[tuple[int, int], float]:
     areas: dict[tuple[int, int], float] = {}
-    for (first, second), area in pieces.contacts_mm2.items():
+    for (first, second), area in touching.items():
         low, high = sorted((int(groups[first]), int(groups[second])))
-        if low not in (LOOSE, high):
+        if low != high:
             areas[low, high] = areas.get((low, high), 0.0) + area
     return areas
 
@@ -108,19 +99,33 @@ def _join_crumbs(pieces: Pieces, seeds: NDArray[np.intp], *, groups: NDArray[np.
     where = place(bodies)
     cut = pieces.outlines.cut_above | pieces.outlines.cut_below
     touched = _touched(pieces, groups)
-    by_label = {label: seeds[labels[seeds] == label] for label in range(1, MAX_LABEL + 1)}
-    for crumb in np.flatnonzero(groups == LOOSE).tolist():
-        own = min(((pieces.gap_mm(crumb, seed), int(seed)) for seed in by_label[int(labels[crumb])]), default=None)
-        if own is not None:
-            near_mm = max(_NEAR_PITCH * where.pitch_mm[groups[own[1]]], _NEAR_VOXELS * pieces.edge_mm)
-            if own[0] <= near_mm or cut[own[1]] or (crumb not in touched and not cut[crumb]):
-                groups[crumb] = groups[own[1]]
+    crumbs = np.flatnonzero(groups == LOOSE)
+    nearest, gaps_mm = _nearest_of_name(pieces, crumbs, seeds=seeds)
+    for crumb, own, gap_mm in zip(crumbs.tolist(), nearest.tolist(), gaps_mm, strict=True):
+        if own >= 0:
+            near_mm = max(_NEAR_PITCH * where.pitch_mm[groups[own]], _NEAR_VOXELS * pieces.edge_mm)
+            if gap_mm <= near_mm or cut[own] or (crumb not in touched and not cut[crumb]):
+                groups[crumb] = groups[own]
                 continue
         if crumb in touched and not cut[crumb]:
             areas = touched[crumb]
             most = max(areas, key=lambda group: (areas[group], -group))
-            if own is not None or abs(int(labels[crumb]) - int(bodies.labels[most])) > 1:
+            if own >= 0 or abs(int(labels[crumb]) - int(bodies.labels[most])) > 1:
                 groups[crumb] = most
+
+
+def _nearest_of_name(
+    pieces: Pieces, crumbs: NDArray[np.intp], *, seeds: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Return the nearest seed of each crumb's name, -1 where there is none, and the gap between both."""
+    labels = pieces.outlines.labels
+    nearest, gaps_mm = np.full(len(crumbs), -1, dtype=np.intp), np.full(len(crumbs), np.inf)
+    for label in np.unique(labels[crumbs]):
+        own, these = np.sort(seeds[labels[seeds] == label]), np.flatnonzero(labels[crumbs] == label)
+        if len(own):
+            apart = pieces.gaps_mm(crumbs[these], own)
+            nearest[these], gaps_mm[these] = own[apart.argmin(axis=1)], apart.min(axis=1)
+    return nearest, gaps_mm
 
 
 def _touched(pieces: Pieces, groups: NDArray[np.intp]) -> dict[int, dict[int, float]]:

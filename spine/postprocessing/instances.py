@@ -1,6 +1,6 @@
 """Vertebrae as things: the instances of a label map from superior to inferior, whatever they are called."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -11,12 +11,13 @@ from spine.labels import MAX_LABEL
 from spine.postprocessing.centre_line import Placement, place
 from spine.postprocessing.cropping import Box, bone_box, indices_of
 from spine.postprocessing.grouping import LOOSE, group_pieces
+from spine.postprocessing.off_spine import off_spine
 from spine.postprocessing.outlines import Outlines
 from spine.postprocessing.pieces import find_pieces
 from spine.volume.grid import Grid
 from spine.volume.nifti import Volume
 
-_DOUBT_PITCH: Final = 0.5
+_DOUBT_PITCH: Final = 0.6  # two whole ones are never so near
 _FRAGMENT_SHARE: Final = 0.15  # of the largest of its neighbours
 _NEIGHBOURS: Final = 2
 
@@ -34,6 +35,10 @@ class Instance:
     at_border: bool
     is_fragment: bool
     """Far smaller than its neighbours: too little to say anything about their names."""
+    is_cut: bool = False
+    """By the upper or the lower face of the volume."""
+    is_off_spine: bool = False
+    """Farther beside the line through the others than a vertebra can be."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +57,8 @@ class Instances:
     owners: NDArray[np.int32]
     items: tuple[Instance, ...]
     scale: float
+    is_hopeless: bool = False
+    """More pieces than a spine has: nothing was looked for, and no bone is listed."""
 
     def indices(self, numbers: NDArray[np.intp]) -> NDArray[np.intp]:
         """Return the indices (i, j, k) in the whole map, shape (m, 3), of some of the bone voxels by number."""
@@ -61,6 +68,7 @@ class Instances:
 def find_instances(labels: Volume) -> Instances:
     """Find the vertebrae of a label map (i, j, k), uint8 ids 0-25, on any grid; deterministic.
 
+    None are looked for in a map that is no spine's, which ``is_hopeless`` says.
     Raises InvalidValueError where the map is not uint8 within 0-25.
     """
     _require_label_map(labels.array)
@@ -68,6 +76,8 @@ def find_instances(labels: Volume) -> Instances:
     if box is None:
         return _nothing(labels.grid)
     pieces = find_pieces(labels.array, grid=labels.grid, box=box)
+    if pieces is None:
+        return replace(_nothing(labels.grid), is_hopeless=True)
     owners, items, scale = _ordered(pieces.outlines, group_pieces(pieces))
     return Instances(
         shape=labels.grid.shape,
@@ -88,6 +98,9 @@ def _ordered(outlines: Outlines, groups: NDArray[np.intp]) -> tuple[NDArray[np.i
         return owners, (), 1.0
     bodies = outlines.some(inside).joined(groups[inside])
     where = place(bodies)
+    off = off_spine(bodies, where)
+    if off.any():
+        where = place(bodies, line_of=bodies.some(~off))
     fragment = _fragments(bodies, where)
     order = _from_the_top(bodies, where, fragment=fragment)
     depth = np.maximum.accumulate(where.positions_mm[order]) - where.positions_mm[order[0]]
@@ -103,6 +116,8 @@ def _ordered(outlines: Outlines, groups: NDArray[np.intp]) -> tuple[NDArray[np.i
             position_mm=float(place_mm),
             at_border=bool(bodies.at_border[number]),
             is_fragment=bool(fragment[number]),
+            is_cut=bool(bodies.cut_above[number] or bodies.cut_below[number]),
+            is_off_spine=bool(off[number]),
         )
         for number, place_mm in zip(order, depth, strict=True)
     )
@@ -110,15 +125,14 @@ def _ordered(outlines: Outlines, groups: NDArray[np.intp]) -> tuple[NDArray[np.i
 
 
 def _from_the_top(bodies: Outlines, where: Placement, *, fragment: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Order by position, fragments last into the row of the others; where the border leaves too little, by name."""
+    """Order by position, fragments last into the row of the others; where two lie at one height, by name."""
     positions, labels = where.positions_mm, bodies.labels
-    cut = bodies.cut_above | bodies.cut_below
 
     def belongs_above(upper: int, lower: int) -> bool:
         """Whether of two in order of position the lower one has the smaller name, and is hardly lower."""
         apart = positions[lower] - positions[upper]
         near = abs(apart) < _DOUBT_PITCH * min(where.pitch_mm[upper], where.pitch_mm[lower])
-        return bool((cut[upper] or cut[lower]) and near and labels[lower] < labels[upper])
+        return bool(near and labels[lower] < labels[upper])
 
     order: list[int] = []
     for body in np.lexsort((labels, positions, fragment)).tolist():

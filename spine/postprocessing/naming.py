@@ -54,11 +54,11 @@ def name_instances(instances: Instances, evidence: NDArray[np.float64], *, setti
 
     No margin is above that of a shift of the whole scan, judged as though on ``independent`` vertebrae.
     A fragment has no say: it is renamed by as many levels as the nearest vertebra where its name was next to that
-    one's, and else keeps its name with a margin of 0.
+    one's, and else keeps its name with a margin of 0. So does what lies off the spine.
     """
     weights = instance_weights(instances, settings=settings)
     emissions = -np.log(np.maximum(evidence, settings.floor)) * weights[:, None]
-    whole = [place for place, item in enumerate(instances.items) if not item.is_fragment]
+    whole = [place for place, item in enumerate(instances.items) if not (item.is_fragment or item.is_off_spine)]
     steps = [
         step_costs(
             gap_mm=instances.items[lower].position_mm - instances.items[upper].position_mm,
@@ -75,7 +75,7 @@ def name_instances(instances: Instances, evidence: NDArray[np.float64], *, setti
     for place, name, margin in zip(whole, path.names, path.margins, strict=True):
         names[place], margins[place] = name, min(margin, certain)
     for place, item in enumerate(instances.items):
-        if item.is_fragment:
+        if item.is_fragment and whole and not item.is_off_spine:
             nearest = min(whole, key=lambda other: abs(other - place))
             was = instances.items[nearest].label
             name = item.label + names[nearest] - was

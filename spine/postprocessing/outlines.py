@@ -12,6 +12,7 @@ FRAGMENT_MM3: Final = 500 * 1.5**3
 """What remains of a vertebra at the border, and what breaks off one, has mostly less: 500 voxels at 1.5 mm."""
 
 _SOLID_SHARE: Final = 0.3
+_CRUMB_SHARE: Final = 0.25  # of the median name's largest piece: small patients have small vertebrae
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,3 +69,14 @@ class Outlines:
             cut_above=above,
             cut_below=below,
         )
+
+
+def seeds_of(outlines: Outlines) -> NDArray[np.intp]:
+    """Return the pieces that can be a vertebra, largest first: large ones, and what the border leaves of a name."""
+    order = np.lexsort((np.arange(len(outlines)), -outlines.voxels))
+    _, first = np.unique(outlines.labels[order], return_index=True)
+    main = np.zeros(len(outlines), dtype=np.bool_)
+    main[order[first]] = True
+    limit = min(FRAGMENT_MM3, _CRUMB_SHARE * float(np.median(outlines.mm3[main])))
+    seed = (outlines.mm3 >= limit) | (main & (outlines.cut_above | outlines.cut_below))
+    return np.asarray(order[seed[order]], dtype=np.intp)

@@ -1,6 +1,7 @@
 """The connected pieces of a label map: where each lies, how large it is, and how much of each other it touches."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 import cc3d
 import numpy as np
@@ -8,11 +9,22 @@ from numpy.typing import NDArray
 
 from spine.postprocessing.cropping import Box, indices_of
 from spine.postprocessing.fused import lower_part, suspects
-from spine.postprocessing.outlines import FRAGMENT_MM3, Outlines
+from spine.postprocessing.outlines import FRAGMENT_MM3, Outlines, seeds_of
 from spine.volume.grid import Grid
 
 _BY_FACES, _BY_CORNERS = 6, 26
 _COARSE_MM = 4.0
+
+MOST_VOXELS: Final = 25_000_000
+"""Bone voxels of a whole spine at 0.4 mm are fewer; a map with more is no spine's."""
+MOST_CHANGES: Final = 5_000_000
+"""Changes of the label along the rows of the grid: a whole spine at 0.4 mm has a tenth of them, noise has more."""
+MOST_PIECES: Final = 20_000
+"""With all its crumbs a spine comes in hundreds of pieces; it is noise that comes in more."""
+MOST_SEEDS: Final = 200
+"""Pieces large enough to be a vertebra: a spine has 26, each perhaps in a few parts."""
+MOST_CUT_VOXELS: Final = 3_000_000
+"""Of all pieces that are cut in two, together: what is left then stays in one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,27 +45,36 @@ class Pieces:
     edge_mm: float
     contacts_mm2: dict[tuple[int, int], float]
 
-    def gap_mm(self, first: int, second: int) -> float:
-        """Return the distance between the boxes of two pieces; 0 where they overlap."""
-        apart = np.maximum(self.low_mm[first] - self.high_mm[second], self.low_mm[second] - self.high_mm[first])
-        return float(np.linalg.norm(np.maximum(apart, 0.0)))
+    def gaps_mm(self, some: NDArray[np.intp], others: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Return the distances (k, l) between the boxes of some pieces (k,) and others (l,); 0 where they overlap."""
+        low, high = self.low_mm, self.high_mm
+        apart = np.maximum(low[some][:, None] - high[others], low[others] - high[some][:, None])
+        return np.asarray(np.linalg.norm(np.maximum(apart, 0.0), axis=2), dtype=np.float64)
 
 
-def find_pieces(array: NDArray[np.uint8], *, grid: Grid, box: Box) -> Pieces:
+def find_pieces(array: NDArray[np.uint8], *, grid: Grid, box: Box) -> Pieces | None:
     """Take the bone within ``box`` of a label map (i, j, k) apart, and what is plainly two vertebrae once more.
 
     Faces alone connect, since facet joints of neighbours so often touch by an edge or a corner; on a coarse grid
-    corners do as well, since there a process may hang by one.
+    corners do as well, since there a process may hang by one. None where there is more of anything than a spine
+    has, as in the noise of an untrained network: the work is bounded whatever the map.
     """
     bone = np.ascontiguousarray(array[box])
+    changes = np.count_nonzero(bone[..., 1:] != bone[..., :-1])
+    if changes > MOST_CHANGES or np.count_nonzero(bone) > MOST_VOXELS:
+        return None
     connectivity = _BY_CORNERS if sorted(grid.spacing_mm)[1] > _COARSE_MM else _BY_FACES
-    components = cc3d.connected_components(bone, connectivity=connectivity, out_dtype=np.uint32)
+    components, count = cc3d.connected_components(bone, connectivity=connectivity, out_dtype=np.uint32, return_N=True)
+    if count > MOST_PIECES:
+        return None
     pieces = _described(components, bone=bone, grid=grid, box=box)
+    if len(seeds_of(pieces.outlines)) > MOST_SEEDS:
+        return None
     cut = _cut_fused(pieces, grid=grid)
-    if cut is None:
-        return pieces
-    components.ravel()[pieces.voxels] = cut + 1
-    return _described(components, bone=bone, grid=grid, box=box)
+    if cut is not None:
+        components.ravel()[pieces.voxels] = cut + 1
+        pieces = _described(components, bone=bone, grid=grid, box=box)
+    return replace(pieces, contacts_mm2=_contacts_mm2(components, grid=grid))
 
 
 def _described(components: NDArray[np.uint32], *, bone: NDArray[np.uint8], grid: Grid, box: Box) -> Pieces:
@@ -88,7 +109,7 @@ def _described(components: NDArray[np.uint32], *, bone: NDArray[np.uint8], grid:
         low_mm=low * np.asarray(grid.spacing_mm),
         high_mm=(high + 1) * np.asarray(grid.spacing_mm),
         edge_mm=max(grid.spacing_mm),
-        contacts_mm2=_contacts_mm2(components, grid=grid),
+        contacts_mm2={},
     )
 
 
@@ -99,12 +120,14 @@ def _cut_fused(pieces: Pieces, *, grid: Grid) -> NDArray[np.int32] | None:
         return None
     fused, where = suspects(pieces.outlines.some(large))
     owners, count = pieces.owners.copy(), len(pieces.outlines)
-    before = count
+    before, left = count, MOST_CUT_VOXELS
     for suspect in fused:
         waiting = [large[suspect]]
         while waiting:
             piece = waiting.pop()
             numbers = np.flatnonzero(owners == piece)
+            if len(numbers) > left:
+                continue
             lower = lower_part(
                 indices_of(pieces.voxels[numbers], box=pieces.box),
                 grid=grid,
@@ -113,6 +136,7 @@ def _cut_fused(pieces: Pieces, *, grid: Grid) -> NDArray[np.int32] | None:
             )
             if lower is not None and lower.any() and not lower.all():
                 owners[numbers[lower]] = count
+                left -= len(numbers)
                 waiting += [piece, count]
                 count += 1
     return owners if count > before else None

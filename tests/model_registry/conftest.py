@@ -15,26 +15,39 @@ from spine.metrics.summary import summarize
 from spine.storage import digest_file, write_json, write_text
 
 LUMBAR = (20, 21, 22, 23, 24)
+VOXELS = 1_000_000
+"""Of every vertebra, so that any Dice follows from counts to six digits."""
+EXTRA = LabelScore(
+    label=1, reference_voxels=0, predicted_voxels=501, common_voxels=0, dice=None, at_border=None, identified=None,
+    localisation_mm=None,
+)  # fmt: skip
+"""A vertebra that the reference lacks."""
 Evaluate = Callable[..., Evaluation]
 MakePolicy = Callable[..., Policy]
 WriteEvidence = Callable[..., Bundle]
 
 
 def _scan(
-    case: str, dice: float, labels: Sequence[int], *, missing: bool, shift: int, called: int | None
-) -> ScanScores:
+    case: str, dice: float, labels: Sequence[int], *, patient: str | None, missing: bool, shift: int,
+    called: int | None, smaller: bool, extra: bool,
+) -> ScanScores:  # fmt: skip
+    common = 0 if missing else round(VOXELS * dice)
+    # The same Dice of a reference that has a voxel less, and one voxel more in the prediction.
+    reference, predicted = VOXELS - smaller, 0 if missing else VOXELS + smaller
+    dice = 2 * common / (reference + predicted)
     scores = tuple(
         LabelScore(
-            label=label, reference_voxels=1000, predicted_voxels=1000, common_voxels=round(1000 * dice), dice=dice,
+            label=label, reference_voxels=reference, predicted_voxels=predicted, common_voxels=common, dice=dice,
             at_border=False, identified=dice > 0.5, localisation_mm=1.0 if dice > 0.5 else None,
             called=label if called is None or place else called,
         )
         for place, label in enumerate(labels)
     )  # fmt: skip
     return ScanScores(
-        case=case, patient=None, labels=scores, mean_dice=dice if labels else None, bone_dice=dice if labels else None,
-        all_correct=dice > 0.5 if labels else None, level_shift=shift if labels and not missing else None,
-        false_positive_labels=0, false_positive_mm3=0.0, missing=missing,
+        case=case, patient=patient, labels=(*scores, EXTRA) if extra else scores, mean_dice=dice if labels else None,
+        bone_dice=dice if labels else None, all_correct=dice > 0.5 and not extra if labels else None,
+        level_shift=shift if labels and not missing else None,
+        false_positive_labels=int(extra), false_positive_mm3=501.0 if extra else 0.0, missing=missing,
     )  # fmt: skip
 
 
@@ -42,7 +55,8 @@ def _scan(
 def evaluate() -> Evaluate:
     """A function of a Dice a scan that gives the evaluation; labels by number of scan where they differ.
 
-    ``called`` gives by number of scan the name that its first vertebra got.
+    ``called`` gives by number of scan the name that its first vertebra got; ``patients`` are in the order of the
+    scans; ``extra`` scans have a vertebra too many, and ``smaller`` ones another reference by a voxel.
     """
 
     def build(
@@ -55,11 +69,16 @@ def evaluate() -> Evaluate:
         called: dict[int, int] | None = None,
         name: str = "model",
         prefix: str = "case",
+        patients: Sequence[str] | None = None,
+        smaller: Sequence[int] = (),
+        extra: Sequence[int] = (),
     ) -> Evaluation:
         scans = tuple(
             _scan(
                 f"{prefix}_{number:04d}", dice, (of or {}).get(number, labels),
-                missing=number in missing, shift=int(number in shifted), called=(called or {}).get(number),
+                patient=patients[number] if patients else None, missing=number in missing,
+                shift=int(number in shifted), called=(called or {}).get(number), smaller=number in smaller,
+                extra=number in extra,
             )
             for number, dice in enumerate(dices)
         )  # fmt: skip
@@ -72,7 +91,7 @@ def evaluate() -> Evaluate:
 def counted() -> Callable[[Evaluation], Evaluation]:
     """A function that leaves of an evaluation what voxel counts alone tell, as those in nnU-Net's summary.json."""
     unknown_label = {"at_border": None, "identified": None, "localisation_mm": None, "called": None}
-    unknown = {"patient": None, "all_correct": None, "level_shift": None, "bone_dice": None}
+    unknown = {"patient": None, "all_correct": None, "level_shift": None, "bone_dice": None, "missing": None}
 
     def strip(evaluation: Evaluation) -> Evaluation:
         scans = tuple(

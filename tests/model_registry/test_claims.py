@@ -70,23 +70,26 @@ def test_the_signed_rank_test_is_scipys_and_blind_to_rounding() -> None:
 
 
 @pytest.mark.parametrize(("lost", "won"), [(0, 0), (1, 8), (5, 5)])
-def test_mcnemar_counts_the_patients_that_only_one_model_gets_right(evaluate: Evaluate, lost: int, won: int) -> None:
+def test_mcnemar_counts_the_scans_that_only_one_model_gets_right(evaluate: Evaluate, lost: int, won: int) -> None:
     candidate = evaluate([0.4] * lost + [0.9] * won + [0.9] * 10)
     champion = evaluate([0.9] * lost + [0.4] * won + [0.9] * 10)
     _, mcnemar = secondary_tests(paired_scans(candidate, champion))
     assert mcnemar.p_value == pytest.approx(stats.binomtest(won, won + lost).pvalue if won + lost else 1.0)
     assert mcnemar.patients_or_scans == lost + won + 10
-    assert f"{won} patients right with the candidate only, {lost} with" in mcnemar.said
+    assert f"right with the candidate only: {won}; with the model in use only: {lost}" in mcnemar.said
 
 
-def test_a_patient_is_right_where_all_their_scans_are(evaluate: Evaluate) -> None:
-    def of_one_patient(evaluation: Evaluation) -> Evaluation:
-        scans = tuple(scan.model_copy(update={"patient": "ann"}) for scan in evaluation.scans)
-        return evaluation.model_copy(update={"scans": scans})
-
-    candidate, champion = (of_one_patient(evaluate(dices)) for dices in ([0.9, 0.9, 0.4], [0.9, 0.9, 0.9]))
+def test_mcnemar_counts_scans_of_one_patient_one_by_one_as_the_rates_do(evaluate: Evaluate) -> None:
+    patients = ["ann", "ann", "ann", "ben"]
+    candidate = evaluate([0.9, 0.9, 0.4, 0.9], patients=patients)
+    champion = evaluate([0.4, 0.4, 0.9, 0.9], patients=patients)
     _, mcnemar = secondary_tests(paired_scans(candidate, champion))
-    assert (mcnemar.patients_or_scans, mcnemar.said[:39]) == (1, "0 patients right with the candidate onl")
+    assert mcnemar.said.startswith(
+        "of 4 scans, those of one patient counted one by one, right with the candidate only: 2;"
+    )
+    ours, theirs = candidate.summary.all_correct_rate, champion.summary.all_correct_rate
+    assert ours is not None and theirs is not None
+    assert ours - theirs == (2 - 1) / mcnemar.patients_or_scans
 
 
 def test_claims_and_secondary_tests_decide_nothing(evaluate: Evaluate, make_policy: Callable[..., Policy]) -> None:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from model_registry.errors import EvidenceError
-from model_registry.floors import Counts, all_right, identified, misnamed, wrong_level
 from model_registry.gate import judge
 from model_registry.policy import Floors, Policy, load_policy
+from model_registry.rates import Counts, all_right, extra_vertebra, identified, misnamed, wrong_level
 from model_registry.verdict import Rule, Verdict
 from spine.errors import SpinelineError
 from spine.metrics.scores import Evaluation, Summary
@@ -26,9 +26,9 @@ def rule(verdict: Verdict, name: str) -> Rule:
 
 
 def noise(spread: float, count: int = 12) -> list[float]:
-    """Dice around 0.85 with the given spread, of mean exactly 0.85."""
+    """Dice around 0.85 with the given spread, of mean 0.85 unless some would exceed 1."""
     values = np.random.default_rng(2).normal(0, spread, count)
-    return [float(value) for value in 0.85 + values - values.mean()]
+    return [float(value) for value in np.clip(0.85 + values - values.mean(), 0, 1)]
 
 
 def names(verdict: Verdict) -> set[str]:
@@ -47,7 +47,7 @@ def test_a_shipped_policy_passes_what_reaches_all_its_floors(evaluate: Evaluate,
     ("floors", "dices", "fields", "failing"),
     [
         (Floors(dice_scan_mean=0.8), [0.8] * 6, {}, None),
-        (Floors(dice_scan_mean=0.8), [0.79] * 6, {}, "mean Dice (GT-present, scan mean)"),
+        (Floors(dice_scan_mean=0.8), [0.79] * 6, {}, "mean Dice (GT-present, over patients)"),
         (Floors(dice_scan_mean=0, id_rate=0.9), [0.8] * 6, {}, None),
         (Floors(dice_scan_mean=0, id_rate=0.9), [0.8] * 4 + [0.3] * 2, {}, "identification rate"),
         (Floors(dice_scan_mean=0, all_correct_rate=0.9), [0.8] * 5 + [0.3], {}, "scans with all levels right"),
@@ -96,11 +96,12 @@ def test_scans_of_one_patient_widen_the_interval_of_a_floor(evaluate: Evaluate, 
 @pytest.mark.parametrize(("counts", "summary_of"), [
     (identified, lambda summary: summary.id_rate), (all_right, lambda summary: summary.all_correct_rate),
     (wrong_level, lambda summary: summary.wrong_level_rate), (misnamed, lambda summary: summary.misnamed_rate),
+    (extra_vertebra, lambda summary: summary.extra_vertebra_rate),
 ])  # fmt: skip
 def test_what_a_rate_counts_is_what_the_summary_counts(
     evaluate: Evaluate, counts: Counts, summary_of: Callable[[Summary], float]
 ) -> None:
-    candidate = evaluate([0.9, 0.2, 0.8, 0.1, 0.85], shifted=[1, 3], missing=[4], called={1: 19, 2: 0})
+    candidate = evaluate([0.9, 0.2, 0.8, 0.1, 0.85], shifted=[1, 3], missing=[4], called={1: 19, 2: 0}, extra=[2])
     counted = [counts(scan) for scan in candidate.scans]
     assert sum(hits for hits, _ in counted) / sum(of for _, of in counted) == summary_of(candidate.summary)
 
@@ -131,9 +132,11 @@ def test_floors_that_voxel_counts_cannot_show_are_inconclusive_by_name(
     assert verdict.outcome == "inconclusive"
     assert rule(verdict, "mean Dice").passed
     assert [each.name for each in verdict.rules if each.passed is None] == [
-        "identification rate", "scans with all levels right", "scans named at a wrong level",
+        "missing predictions", "identification rate", "scans with all levels right", "scans named at a wrong level",
     ]  # fmt: skip
-    assert verdict.summary.startswith("inconclusive: identification rate is not known, expected at least 0.5; 2 more")
+    told = "inconclusive: missing predictions is not known, expected none (nnU-Net's summary lists predictions only); 3"
+    assert verdict.summary.startswith(told)
+    assert rule(verdict, "identification rate").value is None
 
 
 def test_a_model_in_use_of_voxel_counts_is_compared_on_dice(
@@ -157,10 +160,37 @@ def test_the_scans_named_at_a_wrong_level_and_the_worst_ones_are_listed(
     assert rule(verdict, "scans named at").worst_cases == ("case_0003",)
 
 
-def test_too_few_scans_are_inconclusive(evaluate: Evaluate, make_policy: MakePolicy) -> None:
-    verdict = judge(candidate=evaluate([0.9] * 5), champion=None, policy=make_policy(minimum_scans=6))
+@pytest.mark.parametrize("patients", [None, ["ann"] * 6 + ["ben", "cy", "dora", "eve"]])
+def test_too_few_patients_are_inconclusive(
+    evaluate: Evaluate, make_policy: MakePolicy, patients: list[str] | None
+) -> None:
+    """Five scans of unknown patients, or ten of five."""
+    candidate = evaluate([0.9] * (10 if patients else 5), patients=patients)
+    verdict = judge(candidate=candidate, champion=None, policy=make_policy(minimum_scans=6))
     assert verdict.outcome == "inconclusive"
-    assert verdict.summary.startswith("inconclusive: scans with labels is 5, expected at least 6")
+    assert verdict.summary.startswith(
+        "inconclusive: patients with labels is 5, expected at least 6; about 1 more case like these would decide; "
+        f"mean Dice 0.900 over 5 {'patients' if patients else 'scans'}"
+    )
+
+
+def test_many_scans_of_one_patient_are_inconclusive(evaluate: Evaluate, make_policy: MakePolicy) -> None:
+    same = evaluate([0.9] * 40, patients=["ann"] * 40)
+    verdict = judge(candidate=same, champion=same, policy=make_policy(minimum_scans=2))
+    assert verdict.outcome == "inconclusive"
+    assert rule(verdict, "patients with labels").value == 1
+    assert rule(verdict, "mean Dice against").passed is None
+
+
+def test_a_floor_holds_the_mean_over_patients_not_over_scans(evaluate: Evaluate, make_policy: MakePolicy) -> None:
+    """Seven good scans of one patient outweigh three bad ones of three only where scans are counted."""
+    candidate = evaluate([0.9] * 7 + [0.6] * 3, patients=["ann"] * 7 + ["ben", "cy", "dora"])
+    floors = Floors(dice_scan_mean=0.7, region_dice={"L1-L5": 0.7}, level_dice={"L3": 0.7}, dice_label_macro=0.7)
+    verdict = judge(candidate=candidate, champion=None, policy=make_policy(floors=floors))
+    told = [each for each in verdict.rules if each.name.startswith("mean Dice")]
+    assert [(each.value, each.passed) for each in told] == [(0.675, False)] * 4
+    assert all(each.low <= 0.675 <= each.high for each in told if each.low is not None and each.high is not None)
+    assert "mean Dice 0.675 over 4 patients" in verdict.summary
 
 
 def test_scans_without_labels_do_not_count_as_evidence(evaluate: Evaluate, make_policy: MakePolicy) -> None:
@@ -192,8 +222,8 @@ def test_a_required_region_that_no_scan_shows_is_inconclusive_and_named(
 ) -> None:
     verdict = judge(candidate=evaluate([0.9] * 6), champion=None, policy=make_policy(required_regions=("L1-L5", "S1")))
     assert verdict.outcome == "inconclusive"
-    assert rule(verdict, "scans that show L1-L5").passed
-    assert "scans that show S1 is 0, expected at least 1" in verdict.summary
+    assert rule(verdict, "patients that show L1-L5").passed
+    assert "patients that show S1 is 0, expected at least 4" in verdict.summary
     assert verdict.regions_without_cases == ("C1-C4", "C5-C7", "T1-T4", "T5-T9", "T10-T12", "S1")
     assert "nothing is said of C1-C4, C5-C7, T1-T4, T5-T9, T10-T12, S1" in verdict.summary
 
@@ -207,7 +237,56 @@ def test_a_region_floor_met_without_its_hard_level_passes_only_where_no_level_is
     required = make_policy(floors=floors, required_regions=("T10-T12",), required_levels=("T12",))
     verdict = judge(candidate=candidate, champion=None, policy=required)
     assert verdict.outcome == "inconclusive"
-    assert "scans that show T12 is 0, expected at least 1; about 1 more case" in verdict.summary
+    assert "patients that show T12 is 0, expected at least 1" in verdict.summary
+
+
+@pytest.mark.parametrize("compared", [False, True])
+def test_a_required_region_that_few_patients_show_is_undecided(
+    evaluate: Evaluate, make_policy: MakePolicy, compared: bool
+) -> None:
+    """Four scans of three patients show S1: enough scans, not enough patients."""
+    sacral: dict[int, tuple[int, ...]] = dict.fromkeys(range(4), (24, 25))
+    patients = ["ann", *(f"p{number}" for number in range(1, 12))]
+    patients[1] = "ann"
+    same = evaluate(DICES, of=sacral, patients=patients)
+    policy = make_policy(required_regions=("L1-L5", "S1"))
+    verdict = judge(candidate=same, champion=same if compared else None, policy=policy)
+    found = rule(verdict, "patients that show S1")
+    assert (verdict.outcome, found.passed, found.value, found.more_cases) == ("inconclusive", None, 3, 1)
+    unrequired = judge(candidate=same, champion=same if compared else None, policy=make_policy())
+    assert unrequired.outcome == "pass"
+    assert unrequired.regions_not_compared == (("S1",) if compared else ())
+
+
+def test_a_level_that_is_lost_breaks_its_floor_though_its_region_does_not(
+    evaluate: Evaluate, make_policy: MakePolicy
+) -> None:
+    """T10 is lost in the two scans that show it; the region's mean over twelve scans hides it."""
+    candidate = evaluate([0.95] * 10 + [0.3] * 2, labels=(18, 19), of=dict.fromkeys((10, 11), (17,)))
+    region = Floors(dice_scan_mean=0.7, region_dice={"T10-T12": 0.8})
+    verdict = judge(candidate=candidate, champion=None, policy=make_policy(floors=region))
+    assert verdict.outcome == "pass"
+    every = region.model_copy(update={"every_level_dice": 0.5})
+    verdict = judge(candidate=candidate, champion=None, policy=make_policy(floors=every))
+    found = rule(verdict, "mean Dice of every level, lowest in T10")
+    assert (verdict.outcome, found.value, found.worst_cases) == ("fail", 0.3, ("case_0010", "case_0011"))
+    named = region.model_copy(update={"level_dice": {"T10": 0.5, "T11": 0.5, "C1": 0.5}})
+    verdict = judge(candidate=candidate, champion=None, policy=make_policy(floors=named))
+    levels = [(each.name, each.passed) for each in verdict.rules if each.name.startswith("mean Dice of T1")]
+    assert levels == [("mean Dice of T10-T12", True), ("mean Dice of T10", False), ("mean Dice of T11", True)]
+
+
+def test_a_hallucinated_vertebra_breaks_its_floor_on_an_empty_reference_too(
+    evaluate: Evaluate, make_policy: MakePolicy
+) -> None:
+    candidate = evaluate([0.9] * 10, of={4: ()}, extra=[4, 7])
+    floors = Floors(dice_scan_mean=0.7, extra_vertebra_rate_at_most=0.1)
+    verdict = judge(candidate=candidate, champion=None, policy=make_policy(floors=floors))
+    found = rule(verdict, "scans with an extra vertebra")
+    assert (verdict.outcome, found.value) == ("fail", 0.2)
+    assert set(found.worst_cases) == {"case_0004", "case_0007"}
+    allowed = floors.model_copy(update={"extra_vertebra_rate_at_most": 0.2})
+    assert judge(candidate=candidate, champion=None, policy=make_policy(floors=allowed)).outcome == "pass"
 
 
 @pytest.mark.parametrize(
@@ -324,6 +403,55 @@ def test_evaluations_of_different_scans_are_not_compared(
         judge(candidate=evaluate(DICES), champion=evaluate(**champion), policy=make_policy())
 
 
+def test_one_case_with_two_references_is_not_compared(evaluate: Evaluate, make_policy: MakePolicy) -> None:
+    told = "case case_0003: the reference of L1 has 1000000 voxels with 'new' and 999999 with 'old'; expected the same"
+    with pytest.raises(EvidenceError, match=told):
+        judge(
+            candidate=evaluate(DICES, name="new"), champion=evaluate(DICES, name="old", smaller=[3]),
+            policy=make_policy(),
+        )  # fmt: skip
+    told = "case case_0003: the reference of S1 has 0 voxels with 'new' and 1000000 with 'old'"
+    with pytest.raises(EvidenceError, match=told):
+        more = evaluate(DICES, name="old", of={3: (20, 21, 22, 23, 24, 25)})
+        judge(candidate=evaluate(DICES, name="new"), champion=more, policy=make_policy())
+
+
+def test_one_case_of_two_patients_is_not_compared(
+    counted: Counted, evaluate: Evaluate, make_policy: MakePolicy
+) -> None:
+    ours = [f"p{number}" for number in range(12)]
+    candidate, other = evaluate(DICES, patients=ours), evaluate(DICES, patients=[*ours[:-1], "somebody"], name="old")
+    told = "case case_0011: its patient is 'p11' with 'model' and 'somebody' with 'old'; expected the same patient"
+    with pytest.raises(EvidenceError, match=told):
+        judge(candidate=candidate, champion=other, policy=make_policy())
+    assert judge(candidate=candidate, champion=counted(other), policy=make_policy()).outcome == "pass"
+
+
+@pytest.mark.parametrize("side", ["candidate", "champion"])
+def test_an_evaluation_that_contradicts_itself_is_refused(
+    evaluate: Evaluate, make_policy: MakePolicy, side: str
+) -> None:
+    """Edited with its summary made to fit."""
+    sound = evaluate(DICES)
+    scans = (sound.scans[0].model_copy(update={"mean_dice": 0.99}), *sound.scans[1:])
+    sides = {"candidate": sound, "champion": sound}
+    sides[side] = Evaluation(name="edited", scans=scans, summary=summarize(scans))
+    with pytest.raises(EvidenceError, match="'edited', case case_0000: mean Dice is 0.99, but 0.8 by its labels"):
+        judge(**sides, policy=make_policy())
+
+
+def test_scans_whose_names_alone_are_not_known_are_refused(
+    counted: Counted, evaluate: Evaluate, make_policy: MakePolicy
+) -> None:
+    """Else those that went wrong could be left out of the rates."""
+    sound = evaluate(DICES)
+    scans = (*sound.scans[:-1], counted(sound).scans[-1])
+    with pytest.raises(EvidenceError, match="case case_0011: whether its levels are right is not known"):
+        judge(
+            candidate=Evaluation(name="m", scans=scans, summary=summarize(scans)), champion=None, policy=make_policy()
+        )
+
+
 @pytest.mark.parametrize("side", ["candidate", "champion"])
 def test_an_evaluation_whose_summary_was_edited_is_refused(
     evaluate: Evaluate, make_policy: MakePolicy, side: str
@@ -352,6 +480,35 @@ def test_the_same_inputs_give_the_same_bytes(evaluate: Evaluate, make_policy: Ma
     first = text()
     np.random.seed(1)
     assert text() == first
+
+
+def test_the_order_of_the_scans_changes_nothing_but_their_digest(evaluate: Evaluate, make_policy: MakePolicy) -> None:
+    floors = Floors(
+        dice_scan_mean=0.7, id_rate=0.5, wrong_level_rate_at_most=0.5, region_dice={"L1-L5": 0.7},
+        extra_vertebra_rate_at_most=0.5, every_level_dice=0.5,
+    )  # fmt: skip
+    patients = [f"p{number // 2}" for number in range(12)]
+    candidate = evaluate([0.8, *noise(0.05)[1:11], 0.8], patients=patients, shifted=range(7), extra=range(3, 10))
+    champion = evaluate(DICES, patients=patients)
+
+    def told(*evaluations: Evaluation) -> dict[str, object]:
+        ours, theirs = evaluations
+        verdict = judge(candidate=ours, champion=theirs, policy=make_policy(floors=floors))
+        return verdict.model_dump(mode="json", exclude={"evaluation", "champion"})
+
+    def mixed(evaluation: Evaluation) -> Evaluation:
+        scans = (*evaluation.scans[5:], *evaluation.scans[4::-1])
+        return Evaluation(name=evaluation.name, scans=scans, summary=summarize(scans))
+
+    assert told(mixed(candidate), mixed(champion)) == told(candidate, champion)
+
+
+def test_a_difference_without_spread_says_nothing_of_what_could_be_seen(
+    evaluate: Evaluate, make_policy: MakePolicy
+) -> None:
+    verdict = judge(candidate=evaluate([0.8] * 6), champion=evaluate([0.9] * 6), policy=make_policy())
+    assert verdict.summary.startswith("fail: mean Dice against the model in use is -0.1")
+    assert "smallest difference" not in verdict.summary
 
 
 @pytest.mark.parametrize("dices", [[], [0.5], DICES])
@@ -385,6 +542,8 @@ def test_a_verdict_quotes_what_it_was_made_of(evaluate: Evaluate, make_policy: M
         ({"floors": {"dice_scan_mean": float("nan")}}, "floors.dice_scan_mean"),
         ({"minimum_scans": 1}, "minimum_scans"),
         ({"required_levels": ["L6"]}, "unknown level L6; expected one of C1"),
+        ({"floors": {"dice_scan_mean": 0.5, "level_dice": {"L6": 0.5}}}, "unknown level L6; expected one of C1"),
+        ({"floors": {"dice_scan_mean": 0.5, "every_level_dice": 50}}, "floors.every_level_dice"),
         ({"version": 0}, "version"),
         ({"champion": {"resamples": 9999}}, "champion.resamples"),
         ({"champion": {"rule": "better"}}, "champion.rule"),

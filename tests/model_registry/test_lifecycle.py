@@ -38,10 +38,12 @@ def weaken(folder: Path) -> None:
 
 
 def raise_scores(folder: Path) -> None:
-    """Raise every scan's score, sum up and judge again, but leave the manifest as it was."""
+    """Raise every scan's score down to the voxels, sum up and judge again, but leave the manifest as it was."""
     content = json.loads((folder / "evaluation.json").read_text())
     for scan in content["scans"]:
         scan["mean_dice"] = 0.99
+        for label in scan["labels"]:
+            label["dice"], label["common_voxels"] = 0.99, 0.99 * label["reference_voxels"]
     scans = [ScanScores.model_validate(scan) for scan in content["scans"]]
     content["summary"] = summarize(scans).model_dump(mode="json")
     (folder / "evaluation.json").write_text(json.dumps(content))

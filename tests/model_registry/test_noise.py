@@ -16,7 +16,8 @@ DICES = [0.85] * 20
 
 
 def retrained(spread: float) -> list[float]:
-    return [float(dice) for dice in 0.85 + np.random.default_rng(6).normal(0, spread, 20)]
+    drawn = 0.85 + np.random.default_rng(6).normal(0, spread, 20)
+    return [float(dice) for dice in np.clip(drawn, 0, 1)]
 
 
 def by_name(margins: tuple[MarginNoise, ...]) -> dict[str, MarginNoise]:
@@ -73,3 +74,14 @@ def test_one_evaluation_twice_and_different_scans_are_refused(evaluate: Evaluate
         measure_noise(evaluate(DICES), evaluate(DICES), make_policy())
     with pytest.raises(EvidenceError, match="different scans"):
         measure_noise(evaluate(DICES), evaluate(DICES[1:]), make_policy())
+
+
+def test_other_references_and_scores_that_contradict_themselves_are_refused(
+    evaluate: Evaluate, make_policy: MakePolicy
+) -> None:
+    with pytest.raises(EvidenceError, match="case case_0004: the reference of L1 has 1000000 voxels .* 999999 with"):
+        measure_noise(evaluate(DICES), evaluate(retrained(0.01), smaller=[4]), make_policy())
+    sound = evaluate(retrained(0.01))
+    wrong = sound.scans[0].model_copy(update={"mean_dice": 0.99})
+    with pytest.raises(EvidenceError, match="case case_0000: mean Dice is 0.99"):
+        measure_noise(evaluate(DICES), sound.model_copy(update={"scans": (wrong, *sound.scans[1:])}), make_policy())

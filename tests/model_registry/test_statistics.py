@@ -27,6 +27,12 @@ def test_more_confidence_is_a_wider_interval_around_the_mean() -> None:
     assert wide.low < narrow.low < narrow.mean < narrow.high < wide.high  # type: ignore[operator]
 
 
+def test_the_interval_of_a_difference_of_shares_stays_within_them() -> None:
+    for sign in (1, -1):
+        found = paired_difference([sign * 1.0, sign * 0.9, sign * 1.0], settings=SETTINGS)
+        assert found.low is not None and found.high is not None and -1 <= found.low < found.high <= 1
+
+
 @pytest.mark.parametrize("value", [0.0, 0.1, -0.3])
 def test_without_spread_the_interval_is_the_mean(value: float) -> None:
     found = paired_difference([value] * 12, settings=SETTINGS)
@@ -125,9 +131,20 @@ def test_vertebrae_of_one_patient_are_no_independent_evidence() -> None:
     )
     alone = rate_interval([0] * 4 + [1] * 16, [1] * 20, confidence=0.95)
     assert alike == pytest.approx(alone)
-    assert mixed == pytest.approx(alone, abs=0.03)  # no variance at all: the patients are counted, not 200 vertebrae
+    all_trials = stats.binomtest(160, 200).proportion_ci(method="wilson")
+    assert mixed == pytest.approx((all_trials.low, all_trials.high))  # every patient has the rate: no cluster
     spread = rate_interval([7, 9] * 10, [10] * 20, confidence=0.95)
     assert alike and spread and spread[1] - spread[0] < alike[1] - alike[0]
+
+
+def test_one_vertebra_missed_of_many_does_not_make_the_interval_narrower() -> None:
+    """11 patients of 10 vertebrae: the interval grows with the first miss, and again with the next."""
+    found = [rate_interval([10 - missed] + [10] * 10, [10] * 11, confidence=0.95) for missed in (0, 1, 2, 3)]
+    lows = [interval[0] for interval in found if interval]
+    widths = [interval[1] - interval[0] for interval in found if interval]
+    assert lows == sorted(lows, reverse=True) and widths == sorted(widths)
+    all_right = stats.binomtest(110, 110).proportion_ci(method="wilson")
+    assert found[0] == pytest.approx((all_right.low, all_right.high))
 
 
 def test_a_rate_of_fewer_than_two_patients_has_no_interval() -> None:

@@ -1,16 +1,18 @@
-"""Are the flags worth looking at? Names of predicted vertebrae against their margins and flags."""
+"""Are the flags worth looking at? Vertebrae of the prediction, each with its name, against their margins and flags."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from spine.drawing.markup import NOTHING, Column, Markup, count, number, percent, table, tag
-from spine.metrics.scores import Evaluation, LabelScore
+from spine.metrics.scores import Evaluation, FoundVertebra
+from spine.postprocessing.flags import CUT
 
 _BINS: Final = 5
 _LEAST_IN_BIN: Final = 15
+_DOUBT: Final = f"any flag but “{CUT}” alone"
+_NO_DOUBT: Final = f"no flag, or “{CUT}” alone"
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,13 @@ class FlagCount:
 def margin_bins(evaluation: Evaluation) -> list[MarginBin]:
     """Return up to five bins of about as many vertebrae each, the smallest margins first; equal margins stay together.
 
-    Only vertebrae with a margin count, of which it is known what they cover.
+    Only scans count in which vertebrae were looked for.
     """
-    known = [(score.margin, _is_right(score)) for score in _predicted(evaluation) if score.margin is not None]
-    if not known:
+    found = _found(evaluation)
+    if not found:
         return []
-    margins, right = np.array([margin for margin, _ in known]), np.array([is_right for _, is_right in known])
-    wanted = int(np.clip(len(known) // _LEAST_IN_BIN, 1, _BINS))
+    margins, right = np.array([each.margin for each in found]), np.array([_is_right(each) for each in found])
+    wanted = int(np.clip(len(found) // _LEAST_IN_BIN, 1, _BINS))
     edges = np.unique(np.quantile(margins, np.arange(1, wanted) / wanted))
     places = np.searchsorted(edges, margins, side="right")
     return [
@@ -59,18 +61,37 @@ def margin_bins(evaluation: Evaluation) -> list[MarginBin]:
 
 
 def flag_counts(evaluation: Evaluation) -> list[FlagCount]:
-    """Count every flag that was raised, then vertebrae with any flag and with none."""
-    scores = list(_predicted(evaluation))
-    names = sorted({flag for score in scores for flag in score.flags})
-    groups = [(name, [score for score in scores if name in score.flags]) for name in names]
-    groups.append(("any flag", [score for score in scores if score.flags]))
-    groups.append(("no flag", [score for score in scores if not score.flags]))
-    return [FlagCount(name, len(found), sum(not _is_right(score) for score in found)) for name, found in groups]
+    """Count every flag that was raised, then vertebrae whose flags cast doubt on them and those without such a flag.
+
+    That a vertebra is cut at the border is no doubt: it is true of the ends of nearly every scan.
+    """
+    found = _found(evaluation)
+    names = sorted({flag for each in found for flag in each.flags})
+    groups = [(name, [each for each in found if name in each.flags]) for name in names]
+    groups.append((_DOUBT, [each for each in found if _is_doubted(each)]))
+    groups.append((_NO_DOUBT, [each for each in found if not _is_doubted(each)]))
+    return [FlagCount(name, len(some), sum(not _is_right(each) for each in some)) for name, some in groups]
 
 
 def has_decoding(evaluation: Evaluation) -> bool:
-    """Say whether any predicted vertebra has a margin or a flag."""
-    return any(score.margin is not None or score.flags for scan in evaluation.scans for score in scan.labels)
+    """Say whether vertebrae were looked for in any scan."""
+    return any(scan.vertebrae for scan in evaluation.scans)
+
+
+def catch_sentence(evaluation: Evaluation) -> Markup:
+    """Say how many vertebrae are named wrong, and how many of these bore a flag that casts doubt on them."""
+    found = _found(evaluation)
+    wrong = [each for each in found if not _is_right(each)]
+    if not wrong:
+        return tag("p", f"None of the {len(found)} vertebrae of the prediction is named wrong.")
+    caught, nowhere = sum(map(_is_doubted, wrong)), sum(not each.covers for each in wrong)
+    return tag(
+        "p",
+        f"{len(wrong)} of the {len(found)} vertebrae of the prediction are named wrong, {nowhere} of them because they "
+        "lie on no vertebra of the reference. ",
+        tag("strong", f"{caught} of these {len(wrong)} ({percent(caught / len(wrong))}) bore a flag"),
+        f" other than “{CUT}”, which says nothing about a name.",
+    )
 
 
 def flags_table(evaluation: Evaluation) -> Markup:
@@ -92,7 +113,7 @@ def flags_table(evaluation: Evaluation) -> Markup:
         Column("Flag", "row"), Column("Vertebrae"), Column("Named wrong"), Column("Share wrong"),
         Column("Of all wrong names"), Column("Share caught"),
     ]  # fmt: skip
-    return table("Flags on predicted vertebrae; one vertebra can bear several", columns, rows)
+    return table("Flags on vertebrae of the prediction; one can bear several", columns, rows)
 
 
 def margins_table(bins: list[MarginBin]) -> Markup:
@@ -120,10 +141,13 @@ def nothing_decoded() -> Markup:
     )
 
 
-def _predicted(evaluation: Evaluation) -> Iterator[LabelScore]:
-    for scan in evaluation.scans:
-        yield from (score for score in scan.labels if score.predicted_voxels and score.covers is not None)
+def _found(evaluation: Evaluation) -> list[FoundVertebra]:
+    return [each for scan in evaluation.scans for each in scan.vertebrae]
 
 
-def _is_right(score: LabelScore) -> bool:
-    return score.covers == score.label
+def _is_right(found: FoundVertebra) -> bool:
+    return found.covers == found.label
+
+
+def _is_doubted(found: FoundVertebra) -> bool:
+    return any(flag != CUT for flag in found.flags)

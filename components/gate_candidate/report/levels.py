@@ -10,7 +10,7 @@ from spine.labels import MAX_LABEL, NAMES, REGIONS
 from spine.metrics.scores import Evaluation
 
 NOT_FOUND: Final = MAX_LABEL
-"""The matrix's last column: vertebrae on which no bone was predicted."""
+"""The matrix's last column: vertebrae on which no bone was found, whatever name the prediction holds elsewhere."""
 _LAST_OF_REGION: Final = {labels[-1] for labels in REGIONS.values()}
 _NAMED_CONFUSIONS = 5
 
@@ -18,7 +18,7 @@ _NAMED_CONFUSIONS = 5
 def confusion_matrix(evaluation: Evaluation) -> NDArray[np.int64] | None:
     """Return counts of shape (25, 26): the row is the reference label - 1, the column what it was called - 1.
 
-    Column 25 counts the vertebrae that were not found. None where the evaluation doesn't know any names, as one
+    Column 25 counts the vertebrae on which no bone was found. None where the evaluation doesn't know any names, as one
     made of voxel counts.
     """
     known = [
@@ -36,7 +36,7 @@ def confusion_matrix(evaluation: Evaluation) -> NDArray[np.int64] | None:
 
 
 def levels_summary(evaluation: Evaluation) -> Markup:
-    """Say in a paragraph how many vertebrae were named right, a level off, further off, and not found."""
+    """Say in a paragraph how many vertebrae were named right, a level off, further off, and missed."""
     counts = confusion_matrix(evaluation)
     if counts is None:
         return tag(
@@ -52,7 +52,7 @@ def levels_summary(evaluation: Evaluation) -> Markup:
     parts = [
         f"Of {total} reference vertebrae {right} ({percent(right / total)}) were called by their right name, ",
         f"{int(named[distance == 1].sum())} by a neighbour's, {int(named[distance > 1].sum())} by one further off, ",
-        f"and {lost} were not found.",
+        f"and on {lost} hardly any bone was found.",
     ]
     most = _commonest(named)
     return tag("p", *parts, f" Most often confused: {most}." if most else "")
@@ -65,7 +65,7 @@ def levels_table(evaluation: Evaluation, *, name: str) -> Markup:
         return Markup("")
     names = list(NAMES.values())
     heads = [tag("th", text, scope="col", class_=_edge(place + 1)) for place, text in enumerate(names)]
-    lost = tag("th", "not found", scope="col", class_="lost")
+    lost = tag("th", "no bone found", scope="col", class_="lost")
     corner = tag("th", "is ↓ called →", scope="col", class_="corner")
     body = [tag("tr", _row_head(row + 1), *_cells(row, counts[row]), class_=_edge(row + 1)) for row in range(MAX_LABEL)]
     whole = tag(

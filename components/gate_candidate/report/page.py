@@ -20,8 +20,8 @@ _VIEWS = "CT, reference, prediction and difference"
 _HOW_TO_READ = (
     "Sagittal: anterior (A) is left, posterior (P) right. Coronal: the patient's right (R) is left, as in front of "
     "the patient. Superior (S) is up. CT window: width 1800, level 400 HU. Each plane is the one with most reference "
-    "bone, so a vertebra of a curved spine can lie outside it. Every second level is striped; in the "
-    "difference, L3→L2 means: is L3, was named L2."
+    "bone, so a vertebra of a curved spine can lie outside it. A level looks the same in "
+    "every picture, and no two levels look alike; in the difference, L3→L2 means: is L3, was named L2."
 )
 
 
@@ -45,7 +45,7 @@ def write_report(
         section(
             "Scores",
             scores.headline_tiles(entrants),
-            scores.level_sentences(candidate.summary),
+            scores.level_sentences(candidate),
             scores.headline_table((*entrants, *folds)),
         ),
         section(

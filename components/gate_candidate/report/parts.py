@@ -13,8 +13,9 @@ from spine.metrics.scores import Evaluation
 _META = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
 _HOW_TO_FLAG = (
     "A flag is worth a reader's time where flagged vertebrae are often named wrong and few wrong names go unflagged. "
-    "The margin is by how much the second-best naming is dearer: sure names should be right more often. A predicted "
-    "vertebra is named right where most of its bone lies on the reference vertebra of that name."
+    "The margin is by how much the best naming that calls the vertebra something else is dearer (in nats): sure names "
+    "should be right more often. Every vertebra that was found counts, whatever its name: it is named right where most "
+    "of it lies on the reference vertebra of that name."
 )
 
 
@@ -76,7 +77,7 @@ def flags_section(evaluation: Evaluation, *, of: str | None = None) -> Markup:
     heading = f"Are the flags of {of} worth looking at?" if of else "Are the flags worth looking at?"
     if not flags.has_decoding(evaluation):
         return section(heading, flags.nothing_decoded())
-    shown = [flags.flags_table(evaluation)]
+    shown = [flags.catch_sentence(evaluation), flags.flags_table(evaluation)]
     if bins := flags.margin_bins(evaluation):
         shown.append(tag("div", _margins_figure(bins), flags.margins_table(bins), class_="pair"))
     return section(heading, tag("p", _HOW_TO_FLAG), *shown)

@@ -7,6 +7,7 @@ from pathlib import Path
 from model_registry.errors import EvidenceError
 from spine.dataset import Case, Manifest, image_path, labels_path
 from spine.drawing.markup import number, shift_words
+from spine.metrics.naming import misnamed_in_words
 from spine.metrics.scores import Evaluation, ScanScores
 from spine.storage import atomic_file
 from spine.volume.nifti import read_image, read_labels, require_one_grid
@@ -60,10 +61,18 @@ def _picture(dataset: Path, predictions: Path, case: Case, scan: ScanScores) -> 
 def _caption(scan: ScanScores) -> str:
     if scan.missing:
         return "No prediction was written; it scores 0."
-    parts = [f"Dice {number(scan.mean_dice)}, bone Dice {number(scan.bone_dice)}; {shift_words(scan)}."]
+    parts = [f"Dice {number(scan.mean_dice)}, bone Dice {number(scan.bone_dice)}; {_names_in_words(scan)}."]
     absent = sum(1 for score in scan.labels if score.reference_voxels and not score.predicted_voxels)
     if absent:
-        parts.append(f"{absent} of {sum(1 for s in scan.labels if s.reference_voxels)} vertebrae not predicted.")
+        parts.append(f"{absent} of {sum(1 for s in scan.labels if s.reference_voxels)} names not predicted.")
     if scan.false_positive_labels:
         parts.append(f"{scan.false_positive_labels} label(s) predicted that the reference lacks.")
     return " ".join(parts)
+
+
+def _names_in_words(scan: ScanScores) -> str:
+    """Say at which level the scan is named and which vertebrae have a wrong name: a shift is that of most bone only."""
+    misnamed = misnamed_in_words(scan)
+    if not misnamed:
+        return shift_words(scan)
+    return misnamed if scan.level_shift == 0 else f"{shift_words(scan)}: {misnamed}"

@@ -12,8 +12,9 @@ from spine.metrics.scores import Evaluation
 _MEANING: Final = (
     "Scores by group of vertebrae; below each its 95 % interval, for which patients are resampled, never vertebrae "
     "(of the ID rate Wilson's). Dice (overlap) and NSD (share of the surfaces that lies within 3 mm of the other): "
-    "mean over scans of the scan's mean within the group, a vertebra not found counts 0. HD95 (95th percentile of "
-    "the distances between the surfaces): over those found. ID rate: vertebrae identified as in VerSe'19."
+    "mean over scans of the scan's mean within the group, a vertebra whose name is not predicted counts 0. HD95 "
+    "(95th percentile of the distances between the surfaces): over the others. ID rate: vertebrae identified as in "
+    "VerSe'19."
 )
 
 
@@ -22,7 +23,7 @@ def regions_table(entrants: Sequence[Entrant]) -> Markup:
     several = len(entrants) > 1
     columns = [
         Column("Group", "row"), *([Column("Model", "words")] if several else []), Column("Patients"),
-        Column("Vertebrae"), Column("Not found"), Column("Dice"), Column("NSD at 3 mm"), Column("HD95, mm"),
+        Column("Vertebrae"), Column("Name not predicted"), Column("Dice"), Column("NSD at 3 mm"), Column("HD95, mm"),
         Column("ID rate"),
     ]  # fmt: skip
     rows: list[list[str | Markup]] = []

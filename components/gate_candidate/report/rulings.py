@@ -46,10 +46,10 @@ def rules_table(verdict: Verdict) -> Markup:
             joined((rule.name, tag("span", rule.expected, class_="ci"))),
             _rule_value(rule, rule.value),
             _interval(rule),
-            _rule_value(rule, rule.threshold),
+            rule.expected if rule.threshold is None else _rule_value(rule, rule.threshold),
             tag("span", _DECISIONS[rule.passed][1], class_=f"decision {_DECISIONS[rule.passed][0]}"),
             NOTHING if rule.more_cases is None else f"{rule.more_cases}",
-            ", ".join(rule.worst_cases) or NOTHING,
+            _worst_cases(rule),
         )
         for rule in verdict.rules
     ]
@@ -118,6 +118,12 @@ def _rule_value(rule: Rule, value: float | None) -> str:
     # A count of 1 and a score of 1 look alike, but a count is expected in whole numbers.
     whole = rule.expected == "none" or rule.expected.rsplit(" ", 1)[-1].isdigit()
     return count(value) if whole else number(value)
+
+
+def _worst_cases(rule: Rule) -> Markup | str:
+    # In one piece each: where long names break, one can't see which parts belong together.
+    *others, last = rule.worst_cases or (NOTHING,)
+    return joined([tag("span", case, class_="case") for case in (*(f"{case}," for case in others), last)], " ")
 
 
 def _interval(rule: Rule) -> str:

@@ -17,7 +17,8 @@ from spine.drawing.markup import (
     table,
     tag,
 )
-from spine.metrics.scores import Evaluation, ScanScores, Summary
+from spine.metrics.naming import misnamed_in_words
+from spine.metrics.scores import Evaluation, ScanScores
 
 _NAMED_CASES = 12
 
@@ -29,43 +30,54 @@ class Score:
     """A score of a whole evaluation: its name, how it is read and written, and what it means."""
 
     name: str
-    read: Callable[[Summary], float | None]
+    read: Callable[[Evaluation], float | None]
     write: Callable[[float | None], str]
     meaning: str
 
 
+def _missing_predictions(evaluation: Evaluation) -> int | None:
+    if any(scan.missing is None for scan in evaluation.scans):
+        return None
+    return len(evaluation.summary.missing_predictions)
+
+
 SCORES: Final = (
-    Score("Dice, GT-present, scan mean", lambda s: s.dice_scan_mean, number,
+    Score("Dice, GT-present, scan mean", lambda e: e.summary.dice_scan_mean, number,
           "Primary. Per scan the mean over the vertebrae that the reference shows, a missed one scoring 0; then the "
           "mean over scans."),
-    Score("Dice, GT-present, label macro", lambda s: s.dice_label_macro, number,
+    Score("Dice, GT-present, label macro", lambda e: e.summary.dice_label_macro, number,
           "Per vertebra the mean over scans that show it; then the mean over vertebrae: a rare level weighs as much as "
           "a common one."),
-    Score("Dice, nnU-Net's foreground mean", lambda s: s.dice_nnunet, number,
+    Score("Dice, nnU-Net's foreground mean", lambda e: e.summary.dice_nnunet, number,
           "As nnUNetv2_evaluate_folder: a label predicted where there is none scores 0."),
-    Score("Bone Dice", lambda s: s.bone_dice, number,
+    Score("Bone Dice", lambda e: e.summary.bone_dice, number,
           "All vertebrae merged: was the bone found, whatever it was called?"),
-    Score("Dice, whole vertebrae", lambda s: s.whole.dice, number, "Over vertebrae that lie wholly in the scan."),
-    Score("Dice, cut vertebrae", lambda s: s.border.dice, number, "Over vertebrae that the border of the scan cuts."),
-    Score("Identification rate", lambda s: s.id_rate, percent,
+    Score("Dice, whole vertebrae", lambda e: e.summary.whole.dice, number,
+          "Over vertebrae that lie wholly in the scan."),
+    Score("Dice, cut vertebrae", lambda e: e.summary.border.dice, number,
+          "Over vertebrae that the border of the scan cuts."),
+    Score("Identification rate", lambda e: e.summary.id_rate, percent,
           "VerSe'19: centroid nearest to the right name's and within 20 mm; over all vertebrae."),
-    Score("All levels right", lambda s: s.all_correct_rate, percent,
+    Score("All levels right", lambda e: e.summary.all_correct_rate, percent,
           "Scans in which every vertebra is identified and none of > 500 voxels is added."),
-    Score("Wrong level", lambda s: s.wrong_level_rate, percent,
+    Score("Wrong level", lambda e: e.summary.wrong_level_rate, percent,
           "Scans whose names are off by a level or more, of the scans in which bone was found."),
-    Score("Misnamed", lambda s: s.misnamed_rate, percent,
+    Score("Misnamed", lambda e: e.summary.misnamed_rate, percent,
           "Vertebrae found as bone that mostly has another name, of those found: sees a shifted block, too."),
-    Score("Localisation, mm", lambda s: s.localisation_mm, lambda value: number(value, digits=2),
+    Score("Localisation, mm", lambda e: e.summary.localisation_mm, lambda value: number(value, digits=2),
           "Mean distance of centroids over identified vertebrae."),
-    Score("NSD at 1.5 mm", lambda s: s.nsd_1_5mm, number,
+    Score("NSD at 1.5 mm", lambda e: e.summary.nsd_1_5mm, number,
           "Normalised surface Dice: the share of both surfaces that lies within 1.5 mm of the other."),
-    Score("NSD at 3 mm", lambda s: s.nsd_3mm, number, "The same within 3 mm."),
-    Score("HD95, mm", lambda s: s.hd95_mm, lambda value: number(value, digits=2),
-          "95th percentile of the distances between the surfaces, over vertebrae that were found."),
-    Score("Vertebrae not found", lambda s: s.missed_labels, count, "Reference vertebrae whose name is not predicted."),
-    Score("False positives", lambda s: s.false_positive_labels, count,
+    Score("NSD at 3 mm", lambda e: e.summary.nsd_3mm, number, "The same within 3 mm."),
+    Score("HD95, mm", lambda e: e.summary.hd95_mm, lambda value: number(value, digits=2),
+          "95th percentile of the distances between the surfaces, over vertebrae whose name is predicted."),
+    Score("Names not predicted", lambda e: e.summary.missed_labels, count,
+          "Reference vertebrae whose name no voxel of the prediction bears; the bone may be there under another name."),
+    Score("False positives", lambda e: e.summary.false_positive_labels, count,
           "Labels predicted in scans whose reference lacks them."),
-    Score("Missing predictions", lambda s: len(s.missing_predictions), count,
+    Score("Extra vertebrae", lambda e: e.summary.extra_vertebra_rate, percent,
+          "Scans with a label of > 500 voxels that the reference lacks, of all scans, those without labels included."),
+    Score("Missing predictions", _missing_predictions, count,
           "Scans without a prediction; each scores 0."),
 )  # fmt: skip
 
@@ -75,7 +87,7 @@ def headline_tiles(entrants: Sequence[Entrant]) -> Markup:
     tiles = []
     for score in SCORES:
         if score.name in _HEADLINES:
-            found = [score.write(score.read(entrant.evaluation.summary)) for entrant in entrants[:2]]
+            found = [score.write(score.read(entrant.evaluation)) for entrant in entrants[:2]]
             below = f"in use: {found[1]}" if len(found) > 1 else "no model in use"
             tiles.append(tag("div", tag("dt", score.name), tag("dd", found[0], class_="big"), tag("dd", below)))
     return tag("dl", *tiles, class_="tiles")
@@ -86,7 +98,7 @@ def headline_table(entrants: Sequence[Entrant]) -> Markup:
     rows: list[list[str | Markup]] = [
         [
             joined((score.name, tag("span", score.meaning, class_="ci"))),
-            *(score.write(score.read(entrant.evaluation.summary)) for entrant in entrants),
+            *(score.write(score.read(entrant.evaluation)) for entrant in entrants),
         ]
         for score in SCORES
     ]
@@ -97,14 +109,23 @@ def headline_table(entrants: Sequence[Entrant]) -> Markup:
     return table(f"All scores ({said})", columns, rows)
 
 
-def level_sentences(summary: Summary) -> Markup:
-    """Name the scans at a wrong level and those without a prediction."""
+def level_sentences(evaluation: Evaluation) -> Markup:
+    """Name the scans at a wrong level, those without a prediction, and those in which some vertebrae are misnamed."""
+    summary = evaluation.summary
     wrong, missing = summary.wrong_level_cases, summary.missing_predictions
     first = f"Named at a wrong level: {_some(wrong)}." if wrong else "No scan was named at a wrong level."
     if summary.wrong_level_rate is None:
         first = "At which level the scans were named is not known."
     second = f" Without a prediction: {_some(missing)}." if missing else " Every scan has a prediction."
-    return tag("p", first + second)
+    if _missing_predictions(evaluation) is None:
+        second = " Whether every scan has a prediction is not known."
+    misnamed = [
+        f"{scan.case} ({words})"
+        for scan in evaluation.scans
+        if scan.case not in wrong and (words := misnamed_in_words(scan))
+    ]
+    third = f" At the right level as a whole, but with wrong names: {_some(misnamed)}." if misnamed else ""
+    return tag("p", first + second + third)
 
 
 def scans_table(candidate: Evaluation, champion: Evaluation | None) -> Markup:

@@ -35,7 +35,8 @@ def masks(make_cases, tmp_path):
         if case.case == "misnamed":
             array[array == 22] = 21
         mask = Volume(array=array, grid=labels.grid)
-        evidence = Evidence.of(mask, vote_evidence(find_instances(mask)))
+        found = find_instances(mask)
+        evidence = Evidence.of(mask, vote_evidence(found), instances=found)
         write_json(predictions.evidence(case.case), evidence.model_dump(mode="json"))
         write_volume(predictions.mask(case.case), mask)
     return Masks(cases=tuple(cases), dataset=dataset, predictions=predictions, workers=1)
@@ -109,7 +110,8 @@ def test_a_mask_that_came_later_is_scored_then(masks, tmp_path):
     score(masks, tmp_path)
     dataset, case = masks.dataset, masks.cases[2]
     labels = read_labels(labels_path(dataset, case))
-    evidence = Evidence.of(labels, vote_evidence(find_instances(labels)))
+    found = find_instances(labels)
+    evidence = Evidence.of(labels, vote_evidence(found), instances=found)
     write_json(masks.predictions.evidence(case.case), evidence.model_dump(mode="json"))
     write_volume(masks.predictions.mask(case.case), labels)
     assert score(masks, tmp_path)["none"].scans[2].mean_dice == 1

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from spine.metrics.scores import Evaluation, LabelScore, ScanScores
+from spine.metrics.scores import Evaluation, FoundVertebra, LabelScore, ScanScores
 from spine.metrics.summary import summarize
 
 Realistic = Callable[..., tuple[Evaluation, Evaluation]]
@@ -77,7 +77,8 @@ def counted() -> Callable[[Evaluation], Evaluation]:
         scans = [
             scan.model_copy(
                 update={
-                    "patient": None, "all_correct": None, "level_shift": None, "bone_dice": None,
+                    "patient": None, "all_correct": None, "level_shift": None, "bone_dice": None, "missing": None,
+                    "vertebrae": (),
                     "labels": tuple(
                         LabelScore(
                             label=score.label, reference_voxels=score.reference_voxels,
@@ -120,6 +121,9 @@ def _scan(case: str, patient: str, shown: range, rng: np.random.Generator, fault
         bone = dict.fromkeys(shown, (0, 0.0))
     predicted = {name: label for label, (name, _) in bone.items() if name}
     scores = [_score(label, shown, bone, predicted, rng) for label in sorted({*shown, *predicted})]
+    vertebrae = [_vertebra(name, label, shown, rng) for label, (name, _) in bone.items() if name]
+    if vertebrae and rng.random() < 0.05:
+        vertebrae.append(_vertebra(vertebrae[-1].label, 0, shown, rng))
     inside = [score for score in scores if score.reference_voxels]
     return ScanScores(
         case=case, patient=patient, labels=tuple(scores),
@@ -129,7 +133,7 @@ def _scan(case: str, patient: str, shown: range, rng: np.random.Generator, fault
         level_shift=None if missing else shift,
         false_positive_labels=len(scores) - len(inside),
         false_positive_mm3=sum(score.predicted_voxels * 3.4 for score in scores if not score.reference_voxels),
-        missing=missing,
+        missing=missing, vertebrae=tuple(vertebrae),
     )  # fmt: skip
 
 
@@ -151,7 +155,9 @@ def _names(shown: range, rng: np.random.Generator, faults: float) -> tuple[dict[
 def _dice(label: int, shown: range, quality: float, rng: np.random.Generator) -> float:
     hard = 0.06 if 12 <= label <= 16 else 0.0
     cut = 0.25 * rng.random() if label in (shown[0], shown[-1]) else 0.0
-    return float(np.clip(quality - hard - cut + rng.normal(0, 0.015), 0.05, 0.99))
+    drawn = float(np.clip(quality - hard - cut + rng.normal(0, 0.015), 0.05, 0.99))
+    # A gate checks that Dice is what the voxels say.
+    return round(_FULL_VOXELS * drawn) / _FULL_VOXELS
 
 
 def _score(
@@ -162,9 +168,6 @@ def _score(
     covers = predicted.get(label)
     right = in_reference and called == label and covers == label
     dice = (overlap if right else 0.0) if in_reference else None
-    unsure = bool(covers and covers != label) or rng.random() < 0.06
-    margin = None if covers is None else round(float(rng.gamma(2.0, 1.2 if unsure else 5.0)), 3)
-    flags = () if margin is None else _flags(margin, label in (shown[0], shown[-1]), unsure, rng)
     return LabelScore(
         label=label,
         reference_voxels=_FULL_VOXELS if in_reference else 0,
@@ -179,9 +182,15 @@ def _score(
         nsd_1_5mm=(min(overlap + 0.01, 1.0) if right else 0.0) if in_reference else None,
         nsd_3mm=(min(overlap + 0.05, 1.0) if right else 0.0) if in_reference else None,
         hd95_mm=round(float(2 + 30 * (1 - overlap) if right else 38.0), 3) if in_reference and covers else None,
-        margin=margin,
-        flags=flags,
     )
+
+
+def _vertebra(name: int, covers: int, shown: range, rng: np.random.Generator) -> FoundVertebra:
+    unsure = covers != name or rng.random() < 0.06
+    margin = round(float(rng.gamma(2.0, 1.2 if unsure else 5.0)), 3)
+    flags = _flags(margin, covers in (shown[0], shown[-1]), unsure, rng)
+    was = name - 1 if "renamed" in flags and name > 1 else name
+    return FoundVertebra(label=name, was=was, covers=covers, voxels=_FULL_VOXELS, margin=margin, flags=flags)
 
 
 def _flags(margin: float, at_border: bool, unsure: bool, rng: np.random.Generator) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from components.gate_candidate.report import CasePicture, write_report
+from components.gate_candidate.report.rulings import rules_table
 from model_registry.gate import judge
 from model_registry.policy import load_policy
 from spine.metrics.alternatives import Alternative
@@ -109,6 +110,34 @@ def test_wrong_levels_and_missing_predictions_are_named(written: Written) -> Non
     _, page, _ = written(_evaluation("mixed", scans), _evaluation("old", scans))
     assert "Named at a wrong level: shifted. Without a prediction: lost." in page.text
     assert "−1" in page.text
+
+
+def test_scans_at_the_right_level_are_named_where_single_vertebrae_have_wrong_names(written: Written) -> None:
+    scan = _scan("transitional", dice=0.8)
+    first, *others = scan.labels
+    odd = scan.model_copy(update={"labels": (first.model_copy(update={"called": 25}), *others)})
+    _, page, _ = written(_evaluation("odd", [*_good().scans, odd]))
+    assert "with wrong names: transitional (L1 called S1)." in page.text
+
+
+def test_every_rule_shows_a_threshold(written: Written) -> None:
+    _, _, verdict = written(_good(better=0.01), _good())
+    bare = verdict.model_copy(update={"rules": (verdict.rules[0].model_copy(update={"threshold": None}),)})
+    assert rules_table(bare).html.count(verdict.rules[0].expected) == 2
+
+
+def test_names_that_are_not_predicted_and_bone_that_is_not_found_are_not_called_the_same(written: Written) -> None:
+    _, page, _ = written(_good(), _good())
+    assert " Names not predicted " in page.text and " Name not predicted " in page.text
+    assert "not found" not in page.text.lower()
+
+
+def test_predictions_that_may_be_missing_are_not_said_to_be_there(written: Written) -> None:
+    unknown = [scan.model_copy(update={"missing": None}) for scan in _good().scans]
+    html, page, _ = written(_evaluation("nnU-Net", unknown))
+    assert "Whether every scan has a prediction is not known." in page.text
+    row = html[html.index("Scans without a prediction; each scores 0.") :].split("</tr>")[0]
+    assert '<td class="number">–</td>' in row
 
 
 def test_scans_are_listed_from_the_worst_to_the_best(written: Written) -> None:

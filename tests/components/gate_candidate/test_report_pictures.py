@@ -13,6 +13,7 @@ from model_registry.errors import EvidenceError
 from spine.dataset import MANIFEST_FILE, Case, Manifest, image_path, labels_path
 from spine.drawing.planes import cut
 from spine.drawing.shading import EXTRA, MISNAMED, MISSED, errors
+from spine.labels import IDS
 from spine.metrics.scans import score_scan
 from spine.metrics.scores import Evaluation
 from spine.metrics.summary import summarize
@@ -24,11 +25,11 @@ from spine.volume.nifti import Volume, to_canonical, write_volume
 
 @pytest.fixture(scope="module")
 def evidence(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Evaluation]:
-    """Three scans: one right, one named a level off, one without a prediction."""
+    """Four scans: one right, one named a level off, one with L2 named S1, one without a prediction."""
     root = tmp_path_factory.mktemp("evidence")
     dataset, predictions = root / "prepared", root / "predictions"
     cases, scans = [], []
-    for number, name in enumerate(("right", "shifted", "missing")):
+    for number, name in enumerate(("right", "shifted", "skipped", "missing")):
         made = make_scan(seed=3, patient=number, first=21, last=23, spacing_mm=(4.0, 4.0, 4.0))
         image, labels = to_canonical(made.image), to_canonical(made.labels)
         case = _case(name, labels)
@@ -36,8 +37,10 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Eval
         write_volume(labels_path(dataset, case), labels)
         guess = None
         if name != "missing":
-            shifted = np.where(labels.array > 0, labels.array - (name == "shifted"), 0).astype(np.uint8)
-            guess = Volume(array=shifted, grid=labels.grid)
+            named = np.where(labels.array > 0, labels.array - (name == "shifted"), 0).astype(np.uint8)
+            if name == "skipped":
+                named[named == IDS["L2"]] = IDS["S1"]
+            guess = Volume(array=named, grid=labels.grid)
             write_volume(predictions / f"{name}.nii.gz", guess)
         cases.append(case)
         scans.append(score_scan(case=name, patient=case.patient, reference=labels, prediction=guess))
@@ -60,12 +63,22 @@ def test_the_worst_cases_are_drawn_and_saved(evidence: tuple[Path, Path, Evaluat
     assert {picture.case for picture in pictures} == {"missing", "shifted"}
     captions = {picture.case: picture.caption for picture in pictures}
     assert "No prediction was written" in captions["missing"]
-    assert "1 level too high" in captions["shifted"]
+    assert "named 1 level too high: L2-L5 called L1-L4." in captions["shifted"]
     for path, picture in zip(write_pictures(tmp_path, pictures), pictures, strict=True):
         assert path == tmp_path / f"{picture.case}.png"
         with Image.open(path) as image:
             assert image.width <= 1240
         assert len(picture.png) < 400_000
+
+
+def test_a_caption_names_what_is_misnamed_over_bone_that_is_right_as_a_whole(
+    evidence: tuple[Path, Path, Evaluation],
+) -> None:
+    dataset, predictions, evaluation = evidence
+    pictures = make_pictures(dataset=dataset, predictions=predictions, evaluation=evaluation)
+    captions = {picture.case: picture.caption for picture in pictures}
+    assert "; L2 called S1. 1 of 3 names not predicted." in captions["skipped"]
+    assert "right level" not in captions["skipped"] and "named at the right level" in captions["right"]
 
 
 def test_pictures_are_the_same_on_every_run(evidence: tuple[Path, Path, Evaluation]) -> None:

@@ -1,6 +1,7 @@
 """Models side by side: tables, the page, strict JSON, and one line where something can't be compared."""
 
 import json
+import tempfile
 
 import pytest
 
@@ -46,7 +47,7 @@ def new(tmp_path):
 @pytest.fixture
 def nnunet(tmp_path):
     """A summary.json as nnU-Net writes it, of the same cases, a bare NaN in it."""
-    counts = {"TP": 80, "FP": 20, "FN": 20, "TN": 880, "n_pred": 100, "n_ref": 100, "Dice": 0.8, "IoU": 0.667}
+    counts = {"TP": 800, "FP": 200, "FN": 200, "TN": 800, "n_pred": 1000, "n_ref": 1000, "Dice": 0.8, "IoU": 0.667}
     absent = {**counts, "TP": 0, "FP": 0, "FN": 0, "n_pred": 0, "n_ref": 0, "Dice": float("nan")}
     cases = [
         {
@@ -135,6 +136,12 @@ BAD = {
     "old.json folder": ["folder"],
     "old.json new.json --html nowhere/page.html": ["nowhere: not found", "a folder for the page"],
     "old.json new.json --html folder": ["--html is 'folder'", "not a folder"],
+    "old.json new.json --html new.json": ["--html is 'new.json'", "ends in .html or .htm"],
+    "old.json new.json --html page.txt": ["--html is 'page.txt'", "ends in .html or .htm"],
+    "old.json page.html --html page.html": ["--html is 'page.html'", "another file than those that are compared"],
+    "old.json new.json --html noise.txt/page.html": ["noise.txt: not found", "a folder for the page"],
+    "² 1": ["²: not found", "the number of a version"],
+    "٣ 1": ["٣: not found"],
     "1 2 3 4 5 6 7": ["2 to 6"],
     "": ["Missing argument"],
 }
@@ -145,13 +152,26 @@ def test_what_cannot_be_compared_is_told_in_one_line(spineline, old, new, tmp_pa
     (tmp_path / "noise.txt").write_text("hello")
     (tmp_path / "other.json").write_text('{"scans": 3}')
     (tmp_path / "folder").mkdir()
+    (tmp_path / "page.html").write_bytes(new.read_bytes())
+    before = {file: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()}
     told = spineline("compare", *arguments.split())
     assert told.code == 2 and told.out == ""
     assert told.error.startswith("error: ")
     for words in BAD[arguments]:
         assert words in told.error
+    assert {file: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()} == before
 
 
 def test_a_page_into_a_missing_folder_is_refused_before_anything_is_read(spineline, tmp_path):
     told = spineline("compare", "1", "2", "--html", tmp_path / "nowhere" / "page.html")
     assert "a folder for the page" in told.error and not (tmp_path / "nowhere").exists()
+
+
+def test_a_page_into_a_folder_that_refuses_files_is_refused_by_its_name(spineline, old, new, monkeypatch):
+    def refuse(**given):
+        raise PermissionError(13, "Permission denied", str(given["dir"] / "tmp3fk2"))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    told = spineline("compare", old, new, "--html", old.parent / "page.html")
+    assert told.code == 2 and f"a folder to write to ({old.parent}: permission denied)" in told.error
+    assert "tmp3fk2" not in told.error and told.out == ""

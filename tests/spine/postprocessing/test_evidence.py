@@ -1,6 +1,7 @@
 """Evidence is what the voxels or the softmax say, and knows the mask that it was made of."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -57,7 +58,7 @@ def test_at_most_500_voxels_of_each_vertebra_are_asked_for_and_always_the_same(p
 def test_stored_evidence_comes_back_and_is_strict_json(plant, labels):
     found = find_instances(labels)
     matrix = sampled_evidence(found, plant.softmax(labels, {14: {14: 0.6, 15: 0.4}}))
-    text = strict_json(Evidence.of(labels, matrix).model_dump(mode="json"))
+    text = strict_json(Evidence.of(labels, matrix, instances=found).model_dump(mode="json"))
     again = Evidence.from_json(text, where="evidence.json")
     assert np.allclose(again.matrix(labels, instances=found), matrix, atol=1e-5)
     assert json.loads(text)["mask"] == mask_digest(labels)
@@ -65,11 +66,30 @@ def test_stored_evidence_comes_back_and_is_strict_json(plant, labels):
 
 def test_evidence_of_another_mask_is_refused(labels):
     found = find_instances(labels)
-    stored = Evidence.of(labels, vote_evidence(found))
+    stored = Evidence.of(labels, vote_evidence(found), instances=found)
     changed = labels.array.copy()
     changed[tuple(np.argwhere(changed == 15)[0])] = 16
     with pytest.raises(DigestMismatchError, match="stored evidence"):
         decode(Volume(array=changed, grid=labels.grid), settings=DecodingSettings(), evidence=stored)
+
+
+def test_evidence_for_vertebrae_found_otherwise_is_refused(labels):
+    found = find_instances(labels)
+    stored = Evidence.of(labels, vote_evidence(found), instances=found)
+    last = len(found.items) - 1
+    upside_down = replace(found, owners=np.where(found.owners < 0, -1, last - found.owners), items=found.items[::-1])
+    joined = replace(found, owners=np.minimum(found.owners, last - 1), items=found.items[:-1])
+    for otherwise in (upside_down, joined):
+        with pytest.raises(DigestMismatchError, match="vertebrae of the stored evidence"):
+            decode(labels, settings=DecodingSettings(), evidence=stored, instances=otherwise)
+
+
+def test_evidence_whose_rows_changed_places_is_refused(labels):
+    found = find_instances(labels)
+    stored = Evidence.of(labels, vote_evidence(found), instances=found)
+    rolled = stored.model_copy(update={"rows": stored.rows[1:] + stored.rows[:1]})
+    with pytest.raises(DigestMismatchError, match="rows of the stored evidence"):
+        decode(labels, settings=DecodingSettings(), evidence=rolled)
 
 
 @pytest.mark.parametrize("shape", [(3, 25), (0, 25), (7, 26)])

@@ -21,4 +21,9 @@ def plain(axes: Axes, *, grid: Literal["x", "y", "both"] = "y") -> Axes:
 
 def chart_name(name: str, *, most: int = 24) -> str:
     """Return a name as a chart can show it: its end where it is long, and no formula where it holds dollars."""
-    return (name if len(name) <= most else "…" + name[1 - most :]).replace("$", r"\$")
+    return short_name(name, most=most).replace("$", r"\$")
+
+
+def short_name(name: str, *, most: int) -> str:
+    """Return a name of at most so many letters: of a longer one its end."""
+    return name if len(name) <= most else "…" + name[1 - most :]

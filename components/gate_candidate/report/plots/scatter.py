@@ -3,16 +3,19 @@
 from matplotlib.axes import Axes
 
 from components.gate_candidate.report.entrants import Entrant
-from components.gate_candidate.report.plots.axes import BLUE, DENSITY, ORANGE, TEXT, chart_name, plain
+from components.gate_candidate.report.plots.axes import BLUE, DENSITY, ORANGE, TEXT, chart_name, plain, short_name
 from spine.drawing.figures import Sheet
+from spine.metrics.naming import misnamed
 from spine.metrics.scores import ScanScores
 
 _NAMED_LOSSES = 4
 _LEAST_LOSS = 0.02
+_LONGEST_NAME = 28
+_LETTER = 0.0165  # width of a letter in a case's name, as a share of the axis
 _KINDS = {
-    "right level": ("o", 36, BLUE),
-    "level not known": ("s", 32, "white"),
-    "wrong level, or no prediction": ("^", 70, ORANGE),
+    "names right": ("o", 36, BLUE),
+    "names not known": ("s", 32, "white"),
+    "wrong name, or missing": ("^", 70, ORANGE),
 }
 Pair = tuple[ScanScores, float, float]
 
@@ -28,19 +31,19 @@ def scan_pairs(new: Entrant, old: Entrant) -> list[Pair]:
 
 
 def scatter_plot(*, new: Entrant, old: Entrant) -> bytes:
-    """Draw each scan's mean Dice under both models; triangles are named at a wrong level by ``new``."""
+    """Draw each scan's mean Dice under both models; triangles hold a wrong name of ``new``."""
     sheet = Sheet(width=610, height=610, density=DENSITY)
     axes = plain(sheet.axes(74, 34, 520, 464), grid="both")
     pairs = scan_pairs(new, old)
     axes.plot([0, 1], [0, 1], color="#555555", linewidth=1.2, linestyle="--")
     for name, (marker, size, colour) in _KINDS.items():
-        chosen = [(x, y) for scan, x, y in pairs if _kind(scan) == name]
+        chosen = [(x, y) for scan, x, y in pairs if kind(scan) == name]
         if chosen:
             axes.scatter(
                 [x for x, _ in chosen], [y for _, y in chosen], marker=marker, s=size, linewidth=0.9,
                 edgecolor="black", facecolor=colour, alpha=0.85, label=f"{name} ({len(chosen)})",
             )  # fmt: skip
-    _name_losses(axes, pairs)
+    name_losses(axes, pairs)
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
     axes.set_xlabel(f"mean Dice of the scan, {chart_name(old.name)}", size=TEXT)
     axes.set_ylabel(f"mean Dice of the scan, {chart_name(new.name)}", size=TEXT)
@@ -50,7 +53,7 @@ def scatter_plot(*, new: Entrant, old: Entrant) -> bytes:
     return sheet.png()
 
 
-def _name_losses(axes: Axes, pairs: list[Pair]) -> None:
+def name_losses(axes: Axes, pairs: list[Pair]) -> None:
     """Write the names of the scans that lost most in a column right of them, tied to their points."""
     losses = sorted((pair for pair in pairs if pair[1] - pair[2] > _LEAST_LOSS), key=lambda pair: pair[2] - pair[1])
     # In the order of the points' heights, so that no line crosses another.
@@ -60,16 +63,19 @@ def _name_losses(axes: Axes, pairs: list[Pair]) -> None:
         height = min(max(y - 0.06, floor + 0.055), 0.9)
         floor = height
         # Text left of the point: the corner below the diagonal is empty, the right edge is near.
+        text = short_name(scan.case, most=_LONGEST_NAME)
         axes.annotate(
-            scan.case, (x, y), (max(min(x - 0.08, 0.72), 0.3), height), size=TEXT - 1, ha="right", va="center",
-            parse_math=False, zorder=4,
+            text, (x, y), (max(min(x - 0.08, 0.72), _LETTER * len(text)), height), size=TEXT - 1, ha="right",
+            va="center", parse_math=False, zorder=4,
             bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
             arrowprops={"arrowstyle": "-", "color": "#444444", "linewidth": 0.8, "shrinkB": 4},
         )  # fmt: skip
 
 
-def _kind(scan: ScanScores) -> str:
+def kind(scan: ScanScores) -> str:
+    """Return how a scan is marked: a shift is that of most bone, so single wrong names count too."""
     if scan.level_shift is None and scan.bone_dice is None and not scan.missing:
-        return "level not known"
+        return "names not known"
     # Without a shift nothing overlaps within three levels.
-    return "right level" if scan.level_shift == 0 and not scan.missing else "wrong level, or no prediction"
+    right = scan.level_shift == 0 and not scan.missing and not misnamed(scan)
+    return "names right" if right else "wrong name, or missing"
