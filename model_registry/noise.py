@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from model_registry.differences import compared_scores
 from model_registry.errors import EvidenceError
 from model_registry.evidence import require_sound
-from model_registry.pairing import paired_scans, patient_differences, scan_differences
+from model_registry.pairing import Pair, paired_scans, patient_differences, scan_differences
 from model_registry.policy import Policy
 from model_registry.statistics import PairedDifference, bootstrap_of, paired_difference
 from spine.metrics.scores import Evaluation
@@ -52,9 +52,10 @@ def measure_noise(first: Evaluation, second: Evaluation, policy: Policy) -> Nois
     """
     for evaluation in (first, second):
         require_sound(evaluation)
-    if all(new == old for new, old in paired_scans(first, second)):
+    pairs = paired_scans(first, second)
+    if all(one == other for one, other in pairs):
         raise EvidenceError(f"'{first.name}' and '{second.name}' have the same scores; expected two trainings")
-    measured = list(_margins(first, second, policy))
+    measured = list(_margins([(other, one) for one, other in pairs], policy))
     enough = policy.champion.minimum_region_patients
     judged = tuple(each for each in measured if each.difference.patients >= enough or each is measured[0])
     few = tuple(each.name for each in measured if each not in judged and each.difference.patients)
@@ -70,10 +71,10 @@ def measure_noise(first: Evaluation, second: Evaluation, policy: Policy) -> Nois
     )
 
 
-def _margins(first: Evaluation, second: Evaluation, policy: Policy) -> Iterator[MarginNoise]:
+def _margins(pairs: list[Pair], policy: Policy) -> Iterator[MarginNoise]:
     # A superior rule has no margin overall; the one of non-inferiority is still what noise is held to.
     settings = policy.champion.model_copy(update={"rule": "non-inferior"})
-    pairs, bootstrap = paired_scans(second, first), bootstrap_of(settings)
+    bootstrap = bootstrap_of(settings)
     for name, score, bound in compared_scores(settings):
         values = patient_differences(pairs, scan_differences(pairs, score))
         difference = paired_difference(values, settings=settings, bootstrap=bootstrap)

@@ -1,9 +1,11 @@
 """A verdict: every rule with its number, interval and threshold, and what came of them together."""
 
+from pathlib import Path
 from typing import Literal
 
 from model_registry.statistics import Interval, PairedDifference
 from spine.records import Record
+from spine.storage import short
 from spine.values import Value
 
 Outcome = Literal["pass", "fail", "inconclusive"]
@@ -97,3 +99,7 @@ class Verdict(Record):
     regions_not_compared: tuple[str, ...]
     """Regions that too few scans show to compare the candidate with the model in use there."""
     summary: str
+
+    def folder_below(self, evaluation: Path) -> Path:
+        """Return where the verdict and its evidence are kept, below the folder of the evaluation that it is on."""
+        return evaluation / "verdicts" / short(self.digest)

@@ -23,7 +23,7 @@ from spine.records import (
     parse_checkpoints,
 )
 from spine.settings import settings
-from spine.storage import short, strict_json
+from spine.storage import strict_json
 
 PIPELINE = "train-candidate"
 _LOCAL_WORKERS = 2  # as many tasks of a loop as kfp's local runner has at a time
@@ -155,7 +155,7 @@ def _outcome(run: LocalRun, *, root: Path, groups: int) -> TrainingOutcome:
         evaluation=evaluation,
         verdict=verdict,
         version=version,
-        report=root / evaluation.folder / "verdicts" / short(verdict.digest) / "report.html",
+        report=verdict.folder_below(root / evaluation.folder) / "report.html",
     )
 
 

@@ -23,7 +23,7 @@ from spine.postprocessing.components import ComponentCounts, counts_with_and_wit
 from spine.postprocessing.decoding import Decoded
 from spine.postprocessing.instances import Instances, find_instances
 from spine.storage import digest_bytes, digest_value, read_json, short, write_json
-from spine.volume.nifti import read_labels, write_volume
+from spine.volume.nifti import Volume, read_labels, write_volume
 from spine.workers import each
 
 _LABELS = MAX_LABEL + 1
@@ -94,12 +94,10 @@ def count_components(
 
 
 def _count(case: Case, *, masks: Masks, ways: Sequence[Postprocessing]) -> list[ComponentCounts]:
-    mask = masks.predictions.mask(case.case)
-    if not mask.is_file():
+    if not masks.predictions.mask(case.case).is_file():
         return []
-    reference, raw = read_labels(masks.reference(case)).array, read_labels(mask)
-    instances = find_instances(raw)
-    evidence = masks.predictions.read_evidence(case.case, mask=raw, instances=instances)
+    reference = read_labels(masks.reference(case)).array
+    raw, instances, evidence = _opened(case, masks)
     decoded = [apply(raw, evidence=evidence, postprocessing=way, instances=instances).labels.array for way in ways]
     return [counts_with_and_without(reference=reference, prediction=array) for array in decoded]
 
@@ -113,13 +111,11 @@ def _score(
     if all(found) and (target is None or target.is_file()):
         return [scan for scan in found if scan]
     reference = read_labels(masks.reference(case))
-    mask = masks.predictions.mask(case.case)
-    if not mask.is_file():
+    if not masks.predictions.mask(case.case).is_file():
         missing = score_scan(case=case.case, patient=case.patient, reference=reference, prediction=None)
         return [missing] * len(ways)
-    raw, scans = read_labels(mask), []
-    instances = find_instances(raw)
-    evidence = masks.predictions.read_evidence(case.case, mask=raw, instances=instances)
+    raw, instances, evidence = _opened(case, masks)
+    scans = []
     for file, way in zip(files, ways.values(), strict=True):
         decoded = apply(raw, evidence=evidence, postprocessing=way, instances=instances)
         scan = score_scan(
@@ -134,6 +130,13 @@ def _score(
     if target:
         write_volume(target, decoded.labels)
     return scans
+
+
+def _opened(case: Case, masks: Masks) -> tuple[Volume, Instances, NDArray[np.float64]]:
+    """Return a case's raw mask, the vertebrae in it, and what the network says of each."""
+    raw = read_labels(masks.predictions.mask(case.case))
+    instances = find_instances(raw)
+    return raw, instances, masks.predictions.read_evidence(case.case, mask=raw, instances=instances)
 
 
 def _found(decoded: Decoded, instances: Instances, reference: NDArray[np.uint8]) -> tuple[FoundVertebra, ...]:

@@ -15,7 +15,7 @@ from spine.metrics.alternatives import read_alternatives
 from spine.records import ALTERNATIVES_FILE, MASKS_FOLDER, OUT_OF_FOLD_FILE, TEST_FILE, EvaluationRecord, Plan
 from spine.settings import settings
 from spine.steps import run_step
-from spine.storage import short, write_json
+from spine.storage import write_json
 
 STEP = "gate_candidate"
 
@@ -29,12 +29,12 @@ def gate_candidate(*, root: Path, plan: Plan, evaluation: EvaluationRecord, poli
         else None
     )
     candidate = candidate_evaluation(root, evaluation, file=TEST_FILE)
+    evaluated = root / evaluation.folder
     verdict = judge(candidate=candidate, champion=rival, policy=policy)
-    folder = verdict_folder(root, evaluation, verdict)
+    folder = verdict.folder_below(evaluated)
     write_json(folder / "policy.json", policy.model_dump(mode="json"))
     if rival:
         write_json(folder / "champion.json", rival.model_dump(mode="json"))
-    evaluated = root / evaluation.folder
     pictures = make_pictures(
         dataset=root / plan.dataset_folder, predictions=evaluated / MASKS_FOLDER, evaluation=candidate
     )
@@ -51,11 +51,6 @@ def gate_candidate(*, root: Path, plan: Plan, evaluation: EvaluationRecord, poli
     verdict.write(folder / "verdict.json")
     progress.report(STEP, "judge", done=1, total=1, note=verdict.summary)
     return verdict
-
-
-def verdict_folder(root: Path, evaluation: EvaluationRecord, verdict: Verdict) -> Path:
-    """Return where a verdict and its evidence are kept."""
-    return root / evaluation.folder / "verdicts" / short(verdict.digest)
 
 
 def step(*, root: str, plan: str, evaluation: str, policy: str) -> str:

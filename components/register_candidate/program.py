@@ -126,7 +126,7 @@ class _Candidate:
     @property
     def verdict_folder(self) -> Path:
         """Where the verdict and its evidence are kept."""
-        return self.root / self.evaluation.folder / "verdicts" / short(self.verdict.digest)
+        return self.verdict.folder_below(self.root / self.evaluation.folder)
 
     def track(self, store: "MlflowStore", *, bundle: Bundle | None = None) -> str:
         """Complete the run that training began, with its scores and its bundle; end it and return its id."""

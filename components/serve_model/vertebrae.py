@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from spine.labels import MAX_LABEL, VERTEBRAE
-from spine.metrics.identification import border_labels, centroids_mm
+from spine.labels import VERTEBRAE
+from spine.metrics.profiles import Profiles
 from spine.values import Value
 from spine.volume.grid import Grid
 from spine.volume.nifti import Volume
@@ -54,9 +54,9 @@ def report(mask: Volume, *, version: int, model_digest: str) -> SegmentationRepo
 
 def findings(mask: Volume) -> tuple[VertebraFinding, ...]:
     """Return the vertebrae of a label map by label, those without a voxel left out."""
-    voxels = np.bincount(mask.array.ravel(order="K"), minlength=MAX_LABEL + 1)
-    centroids = centroids_mm(mask)
-    cut = border_labels(mask.array)
+    profiles = Profiles.of(mask.array)
+    voxels = profiles.axes[0].sum(axis=1)
+    centroids, cut = profiles.centroids_mm(mask.grid), profiles.border_labels()
     return tuple(
         VertebraFinding(
             label=vertebra.id,

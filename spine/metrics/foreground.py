@@ -18,13 +18,18 @@ def is_column_major(array: NDArray[np.uint8]) -> bool:
     return bool(array.flags.f_contiguous and not array.flags.c_contiguous)
 
 
+def require_label_type(array: NDArray[np.uint8]) -> None:
+    """Raise InvalidValueError where a label map is not uint8."""
+    if array.dtype != np.uint8:
+        raise InvalidValueError("dtype of a label map", str(array.dtype), expected="uint8 (as read_labels gives)")
+
+
 def flat(array: NDArray[np.uint8], *, column_major: bool) -> NDArray[np.uint8]:
     """Return the voxels in one dimension, without a copy where the memory already has this order.
 
     Raises InvalidValueError where the array is not uint8: a wider type would be read as other labels.
     """
-    if array.dtype != np.uint8:
-        raise InvalidValueError("dtype of a label map", str(array.dtype), expected="uint8 (as read_labels gives)")
+    require_label_type(array)
     return array.ravel(order="F" if column_major else "C")
 
 

@@ -3,12 +3,14 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from spine.metrics.foreground import is_column_major
+
 Box = tuple[slice, slice, slice]
 
 
 def bone_box(array: NDArray[np.uint8]) -> Box | None:
     """Return the smallest box that holds every label of a map (i, j, k); None where there is none."""
-    column_major = array.flags.f_contiguous and not array.flags.c_contiguous
+    column_major = is_column_major(array)
     slowest_first = array.T if column_major else array
     # Two reductions in memory order: one along the slowest axis, one along both others.
     plane = slowest_first.max(axis=0, initial=0)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from spine.errors import InvalidValueError
 from spine.labels import MAX_LABEL
+from spine.metrics.foreground import require_label_type
 from spine.postprocessing.centre_line import Placement, place
 from spine.postprocessing.cropping import Box, bone_box, indices_of
 from spine.postprocessing.grouping import LOOSE, group_pieces
@@ -173,8 +174,7 @@ def _position(centroid: NDArray[np.float64]) -> tuple[float, float, float]:
 
 
 def _require_label_map(array: NDArray[np.uint8]) -> None:
-    if array.dtype != np.uint8:
-        raise InvalidValueError("dtype of a label map", str(array.dtype), expected="uint8 (as read_labels gives)")
+    require_label_type(array)
     highest = int(array.max(initial=0))
     if highest > MAX_LABEL:
         raise InvalidValueError("label", highest, expected=f"0-{MAX_LABEL}")
