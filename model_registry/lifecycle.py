@@ -1,6 +1,7 @@
 """Register, approve, promote, roll back and revoke: the only ways that an event comes into the ledger."""
 
 from pathlib import Path
+from typing import Self
 
 from model_registry.bundle import Bundle
 from model_registry.errors import EvidenceError, NotPromotableError
@@ -11,6 +12,7 @@ from model_registry.state import State, VersionState, fold
 from model_registry.verdict import Verdict
 from spine.errors import InvalidValueError
 from spine.metrics.scores import Evaluation
+from spine.settings import Settings
 
 
 class Registry:
@@ -19,6 +21,11 @@ class Registry:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._ledger = Ledger(root / "ledger")
+
+    @classmethod
+    def at(cls, root: Path, services: Settings) -> Self:
+        """Open the versions below ``root``, whose ledger and bundles lie where the settings say."""
+        return cls(root)
 
     def history(self) -> list[Event]:
         """Return all events, their chain verified."""

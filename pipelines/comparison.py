@@ -12,6 +12,7 @@ from model_registry.lifecycle import Registry
 from spine.errors import InvalidValueError, MissingPathError
 from spine.metrics.nnunet_summary import read_evaluation
 from spine.metrics.scores import Evaluation
+from spine.settings import settings
 
 _TWO_OR_MORE: Final = f"2 to {MOST_ENTRANTS} different ones, versions or files"
 DIFFERENCE_COLUMNS: Final = ("difference", "score", "patients", "mean", "95 % interval", "smallest detectable")
@@ -109,7 +110,7 @@ def _known_rows(name: str, values: Sequence[float | None]) -> Iterator[tuple[obj
 def evaluation_of(root: Path, given: str) -> Evaluation:
     """Return the evaluation of a registered version by its number, its bundle verified, or that of a file."""
     if _is_version(given):
-        bundle = Registry(root).verified_bundle(int(given))
+        bundle = Registry.at(root, settings()).verified_bundle(int(given))
         return Evaluation.parse(bundle.json("evaluation.json"), where=f"version {int(given)}")
     return read_evaluation(Path(given))
 

@@ -41,7 +41,7 @@ class _Demonstration:
 
     @property
     def registry(self) -> Registry:
-        return Registry(self.root)
+        return Registry.at(self.root, settings())
 
     def version_of(self, recipe: Recipe) -> int | None:
         """Return the version that a recipe made, if it is registered."""
@@ -156,7 +156,7 @@ def _mirror(root: Path) -> None:
     store = MlflowStore(
         settings().mlflow_uri, artifacts=root / "mlflow" / "artifacts", model_name=settings().model_name
     )
-    store.mirror(Registry(root).state())
+    store.mirror(Registry.at(root, settings()).state())
 
 
 def _head(number: str, text: str) -> None:
@@ -164,7 +164,7 @@ def _head(number: str, text: str) -> None:
 
 
 def _summary(root: Path, first: int, second: int, server: ServerInfo, *, seconds: float) -> None:
-    registry = Registry(root)
+    registry = Registry.at(root, settings())
     for version in (first, second):
         verdict = registry.bundle(version).json("verdict.json")
         rows = [(rule["name"], rule["value"], rule["expected"], rule["passed"]) for rule in verdict["rules"]]

@@ -9,6 +9,7 @@ from model_registry.bundle import Bundle
 from model_registry.lifecycle import Registry
 from model_registry.state import VersionState
 from spine.metrics.scores import Evaluation
+from spine.settings import settings
 from spine.storage import short
 
 
@@ -64,7 +65,7 @@ def version_rows(registry: Registry) -> list[VersionRow]:
 
 def describe_status(root: Path) -> dict[str, Any]:
     """Return what the ledger says is in use, what a server here answers with, and whether they agree."""
-    registry = Registry(root)
+    registry = Registry.at(root, settings())
     state = registry.state()
     server = running_server(root)
     served = served_version(server) if server else None

@@ -8,6 +8,7 @@ import numpy as np
 from model_registry.lifecycle import Registry
 from spine.errors import InvalidValueError
 from spine.labels import NAMES
+from spine.settings import settings
 from spine.volume.fitting import require_fitting
 from spine.volume.nifti import SUFFIXES, read_image, write_volume
 
@@ -19,7 +20,7 @@ def predict_file(root: Path, *, image: Path, mask: Path, version: int | None, th
     if mask.exists() and image.exists() and mask.samefile(image):
         raise InvalidValueError("OUT", str(mask), expected="another file than IN, which it would replace")
     scan = read_image(image)
-    registry = Registry(root)
+    registry = Registry.at(root, settings())
     chosen = registry.state().serving if version is None else version
     if chosen is None:
         raise InvalidValueError(

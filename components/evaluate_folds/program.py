@@ -60,7 +60,7 @@ def evaluate_folds(
 
 
 def _score_champion(root: Path, plan: Plan, manifest: Manifest, folder: Path) -> None:
-    champion = champion_of(Registry(root))
+    champion = champion_of(Registry.at(root, settings()))
     if champion is None or champion.was_evaluated_on(dataset_of(root, plan)):
         return
     file = champion.rescored_file(folder)

@@ -22,7 +22,7 @@ STEP = "gate_candidate"
 
 def gate_candidate(*, root: Path, plan: Plan, evaluation: EvaluationRecord, policy: Policy) -> Verdict:
     """Return the verdict and keep it, with the evidence it was made from, beside the evaluation."""
-    champion = champion_of(Registry(root))
+    champion = champion_of(Registry.at(root, settings()))
     rival = (
         champion.evaluation(dataset=dataset_of(root, plan), evaluation_folder=root / evaluation.folder)
         if champion

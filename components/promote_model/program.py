@@ -19,7 +19,7 @@ def promote_model(*, root: Path, version: int, reason: str, services: Settings) 
 
     Raises NotPromotableError, DigestMismatchError, EvidenceError or GoldenCaseError; nothing is changed then.
     """
-    registry = Registry(root)
+    registry = Registry.at(root, services)
     registry.require_promotable(version)
     before = registry.state().serving
     bundle = registry.verified_bundle(version)
@@ -35,7 +35,7 @@ def roll_back(*, root: Path, to: int | None, reason: str, services: Settings) ->
 
     The golden case is run by every server before it swaps, so that the command itself stays fast.
     """
-    registry = Registry(root)
+    registry = Registry.at(root, services)
     target = registry.rollback_target(to)
     registry.verified_bundle(target.version)
     return registry.roll_back(to=to, actor=services.acting, reason=reason)

@@ -69,7 +69,7 @@ def register_candidate(
         except SpinelineError as error:
             _LOG.warning("the candidate's scores are not in MLflow: %s", error)
         return None
-    registry = Registry(root)
+    registry = Registry.at(root, services)
     key = short(digest_value({"plan": plan.digest, "weights": [record.weights_sha256 for record in checkpoints]}))
     folder = root / "models" / key
     record_file = folder / "version.json"

@@ -15,6 +15,7 @@ from model_registry.ledger import Event
 from model_registry.lifecycle import Registry
 from model_registry.state import State, fold
 from spine.errors import SpinelineError
+from spine.settings import settings
 from spine.values import Value
 
 _LOG = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ class Watcher(threading.Thread):
     ) -> None:
         super().__init__(name="ledger-watcher", daemon=True)
         self._root, self._engine, self._telemetry = root, engine, telemetry
-        self._registry = Registry(root)
+        self._registry = Registry.at(root, settings())
         self._poll_s, self._retry_pause_s = poll_s, retry_pause_s
         self._stop_asked = threading.Event()
         self._seen: tuple[int, int] | None = None

@@ -173,7 +173,9 @@ def main(argv: list[str] | None = None) -> int:
             root=given.root,
             plan=Plan.from_text(given.plan, where="plan"),
             recipe=TrainingRecipe.from_json(given.training, where="training"),
-            start_from=Registry(given.root).verified_bundle(given.start_from) if given.start_from else None,
+            start_from=Registry.at(given.root, settings()).verified_bundle(given.start_from)
+            if given.start_from
+            else None,
         )
         return train_fold(candidate, given.fold, stop=stop).text()
 

@@ -71,7 +71,7 @@ def train_folds(
 def _begun_from(root: Path, plan: Plan, version: int) -> Bundle | None:
     if not version:
         return None
-    bundle = Registry(root).verified_bundle(version)
+    bundle = Registry.at(root, settings()).verified_bundle(version)
     if bundle.manifest.plan != plan.digest:
         # It may have seen this plan's validation and test cases.
         told = f"{short(plan.digest)}, the plan of these folds"

@@ -24,7 +24,7 @@ def versions(as_json: JsonOption = False) -> None:
     from model_registry.lifecycle import Registry
     from pipelines.overview import version_rows
 
-    registry = Registry(settings().root_path)
+    registry = Registry.at(settings().root_path, settings())
     rows = version_rows(registry)
     if as_json:
         print_json([row.as_json() for row in rows])
@@ -40,7 +40,7 @@ def approve(version: VersionArgument, reason: ReasonOption, as_json: JsonOption 
     """Approve a registered version, so that it may be promoted."""
     from model_registry.lifecycle import Registry
 
-    registry = Registry(settings().root_path)
+    registry = Registry.at(settings().root_path, settings())
     _tell(registry.approve(version, actor=settings().acting, reason=reason).text(), as_json, mirror=True)
 
 
@@ -75,7 +75,7 @@ def revoke(version: VersionArgument, reason: ReasonOption, as_json: JsonOption =
     """Take a version out for good; it is never served again. The one in use must be rolled back first."""
     from model_registry.lifecycle import Registry
 
-    registry = Registry(settings().root_path)
+    registry = Registry.at(settings().root_path, settings())
     _tell(registry.revoke(version, actor=settings().acting, reason=reason).text(), as_json, mirror=True)
 
 
@@ -83,7 +83,7 @@ def history(as_json: JsonOption = False) -> None:
     """Show every event of the ledger, oldest first, after verifying its chain."""
     from model_registry.lifecycle import Registry
 
-    events = Registry(settings().root_path).history()
+    events = Registry.at(settings().root_path, settings()).history()
     if as_json:
         print_json([{**event.model_dump(mode="json"), "digest": event.digest} for event in events])
         return
@@ -151,7 +151,7 @@ def _mirror_aliases(*, required: bool) -> None:
         store = MlflowStore(
             settings().mlflow_uri, artifacts=root / "mlflow" / "artifacts", model_name=settings().model_name
         )
-        store.mirror(Registry(root).state())
+        store.mirror(Registry.at(root, settings()).state())
 
     _told_if_failed(mirror, TrackingError, required=required)
 
