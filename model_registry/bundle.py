@@ -42,13 +42,17 @@ class Bundle:
         """One digest over all files: that of the manifest that lists theirs."""
         return self.manifest.digest
 
+    def require(self, expected: str) -> None:
+        """Raise DigestMismatchError where this is another bundle than the one of a recorded digest."""
+        if self.digest != expected:
+            raise DigestMismatchError(self.folder / MANIFEST_FILE, found=self.digest, expected=expected)
+
     def verify(self, *, expected: str) -> None:
         """Check the manifest against the recorded digest and every file against the manifest.
 
         Raises DigestMismatchError or MissingPathError naming the file.
         """
-        if self.digest != expected:
-            raise DigestMismatchError(self.folder / MANIFEST_FILE, found=self.digest, expected=expected)
+        self.require(expected)
         for name, digest in self.manifest.files.items():
             path = self.folder / name
             if not path.is_file():

@@ -1,5 +1,9 @@
 """Every condition that the registry refuses with."""
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
 from spine.errors import SpinelineError
 
 
@@ -28,11 +32,42 @@ class BrokenLedgerError(RegistryError):
         super().__init__(f"event {number} of the ledger {reason}; expected an unbroken chain, nothing was changed")
 
 
+class BundleAwayError(RegistryError):
+    """A version's bundle is not whole here, and the model store does not give it."""
+
+    def __init__(self, version: int, *, folder: Path, reason: str) -> None:
+        super().__init__(f"version {version} is not whole in {folder} and can't be fetched: {reason}")
+
+
 class GoldenCaseError(RegistryError):
     """A version does not answer its golden case as recorded."""
 
     def __init__(self, version: int | str, *, dice: float, expected: float) -> None:
         super().__init__(f"version {version}: golden case Dice is {dice:.4f}; expected at least {expected}")
+
+
+class ReplicasBehindError(RegistryError):
+    """A server does not answer with the version that an event put in use."""
+
+    def __init__(self, *, event: int, version: int | None, reasons: Sequence[str], deadline_s: float) -> None:
+        self.told = "; ".join(reasons)
+        wanted = "no version" if version is None else f"version {version}"
+        super().__init__(
+            f"event {event} is not followed: {self.told}; expected every server to answer with {wanted} within"
+            f" {deadline_s:g} s"
+        )
+
+    def then(self, outcome: str) -> Self:
+        """Add what was done about it."""
+        self.args = (f"{self}; {outcome}",)
+        return self
+
+
+class LostEventsError(RegistryError):
+    """The ledger lacks an event that somebody has seen in it."""
+
+    def __init__(self, told: str) -> None:
+        super().__init__(f"{told}; expected the ledger to be restored before anything else is mended from it")
 
 
 class EvidenceError(RegistryError):

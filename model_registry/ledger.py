@@ -1,19 +1,25 @@
-"""The ledger: numbered, hash-chained events, each created only if absent; the state of all versions is their fold."""
+"""The ledger: numbered, hash-chained events, each created only if absent, in a folder or on S3."""
 
-import contextlib
-import os
-import tempfile
+import logging
+import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Literal
 
+from model_registry.chain import Damaged, Link, require_unbroken
 from model_registry.errors import BrokenLedgerError, ConflictError
-from spine.errors import SpinelineError
+from spine.depot import Depot, NotInDepotError
+from spine.errors import DigestMismatchError, MalformedFileError
 from spine.records import Record
-from spine.storage import flush, out_of_space_named
 
 Kind = Literal["register", "approve", "promote", "roll back", "revoke"]
+
+_NUMBERED = re.compile(r"(\d{6,})\.json")
+_READERS = 16
+"""Events read at once, where many are new: on S3 each costs a round trip."""
+_LOG = logging.getLogger(__name__)
 
 
 class Event(Record):
@@ -28,7 +34,7 @@ class Event(Record):
     """UTC, ISO 8601."""
     from_version: int | None
     to_version: int | None
-    """The version that is served after this event; None before the first promotion."""
+    """The version that is served after this event; None before the first promotion, or where that was undone."""
     evidence: str
     """Digest of the version's bundle."""
     bundle: str
@@ -37,51 +43,83 @@ class Event(Record):
     """Digest of the event before this one."""
 
 
-class Ledger:
-    """Events in a folder, one file each; a number is taken by whoever links its file first."""
+@dataclass(frozen=True)
+class _File:
+    """What a file held when it had this stamp."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    stamp: str
+    link: Link | Damaged
+    event: Event | None
+
+
+class Ledger:
+    """Events in a depot, one content each; a number is taken by whoever creates its name first.
+
+    What was read is kept, and read again only where its stamp changed. Several threads may share a ledger.
+    """
+
+    def __init__(self, depot: Depot) -> None:
+        self._depot = depot
+        # Replaced as wholes, never changed: other threads read them.
+        self._files: dict[str, _File] = {}
+        self._sound: tuple[dict[str, str], list[Event]] = ({}, [])
+        """The newest listing whose chain held, and its events."""
+        self._strays: tuple[str, ...] = ()
 
     def events(self) -> list[Event]:
         """Read all events and verify their chain.
 
-        Raises BrokenLedgerError naming the first event that is missing, changed or out of order.
+        Raises BrokenLedgerError naming the first event that is missing, changed, out of order or from another ledger,
+        also where it was read before and is gone now; DepotUnreachableError where the ledger is away.
         """
-        events: list[Event] = []
-        paths = sorted(self._folder.glob("[0-9]*.json")) if self._folder.is_dir() else []
-        for number, path in enumerate(paths, start=1):
-            if path.name != _file_name(number):
-                raise BrokenLedgerError(number=number, reason="is missing")
-            try:
-                event = Event.read(path)
-            except SpinelineError as error:
-                raise BrokenLedgerError(number=number, reason=f"was changed ({error})") from error
-            expected = events[-1].digest if events else None
-            if event.number != number or event.previous != expected:
-                raise BrokenLedgerError(number=number, reason="does not follow the event before it")
-            events.append(event)
-        return events
+        before, known = self._sound
+        listed = self._depot.listed()
+        if listed != before:
+            known = self._sound_events(listed, known)
+            self._sound = (listed, known)
+        return list(known)
+
+    def glance(self) -> object:
+        """Return a value that differs where an event was added, changed or removed; no content is read."""
+        return self._depot.listed()
+
+    def strays(self) -> tuple[str, ...]:
+        """Return the names of what lies among the events and is none, as last seen."""
+        return self._strays
 
     def append(self, event: Event) -> None:
         """Write the next event; raises ConflictError where somebody else took its number first."""
-        with out_of_space_named(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self._folder, prefix=".partial-")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                    stream.write(event.text() + "\n")
-                    stream.flush()
-                    os.fsync(stream.fileno())
-                Path(name).chmod(0o444)
-                # A link is made only if the name is free, and the content behind it is whole.
-                os.link(name, self._folder / _file_name(event.number))
-                flush(self._folder)
-            except FileExistsError as error:
-                raise ConflictError(number=event.number, state=_told(self.events())) from error
-            finally:
-                with contextlib.suppress(FileNotFoundError):
-                    Path(name).unlink()
+        if not self._depot.create(file_name(event.number), (event.text() + "\n").encode()):
+            raise ConflictError(number=event.number, state=_told(self.events()))
+
+    def _sound_events(self, listed: dict[str, str], known: Sequence[Event]) -> list[Event]:
+        names = sorted((name for name in listed if number_of(name)), key=_number)
+        self._tell_strays(tuple(name for name in listed if not number_of(name)))
+        files = self._files = self._read(names, listed, known=self._files)
+        require_unbroken([files[name].link for name in names])
+        events = [event for name in names if (event := files[name].event)]
+        _require_continued(events, known)
+        return events
+
+    def _read(self, names: Sequence[str], listed: dict[str, str], *, known: dict[str, _File]) -> dict[str, _File]:
+        kept = {name: known[name] for name in names if name in known and known[name].stamp == listed[name]}
+        new = [name for name in names if name not in kept]
+        with ThreadPoolExecutor(min(_READERS, len(new) or 1)) as pool:
+            read = pool.map(lambda name: self._file(name, listed[name]), new)
+            return {**kept, **dict(zip(new, read, strict=True))}
+
+    def _file(self, name: str, stamp: str) -> _File:
+        try:
+            event = Event.from_text(self._depot.read(name).decode("utf-8"), where=name)
+        except (MalformedFileError, DigestMismatchError, UnicodeDecodeError, NotInDepotError) as error:
+            return _File(stamp, Damaged(_number(name), str(error)), None)
+        link = Link(file=_number(name), number=event.number, digest=event.digest, previous=event.previous)
+        return _File(stamp, link, event)
+
+    def _tell_strays(self, strays: tuple[str, ...]) -> None:
+        if strays != self._strays and strays:
+            _LOG.warning("%s: not events of the ledger, and left alone: %s", self._depot.place, ", ".join(strays))
+        self._strays = strays
 
 
 def next_event(
@@ -111,11 +149,30 @@ def next_event(
     )
 
 
+def file_name(number: int) -> str:
+    """Return the name that event ``number`` has in a depot."""
+    return f"{number:06d}.json"
+
+
+def number_of(name: str) -> int | None:
+    """Return the number of the event that a name is for, or None where it is none's."""
+    found = _NUMBERED.fullmatch(name)
+    return int(found[1]) if found and file_name(int(found[1])) == name and int(found[1]) else None
+
+
+def _number(name: str) -> int:
+    return number_of(name) or 0
+
+
+def _require_continued(events: Sequence[Event], known: Sequence[Event]) -> None:
+    """Refuse a ledger whose end was cut off since it was read: it would read like a rollback."""
+    if known and (len(events) < len(known) or events[len(known) - 1] != known[-1]):
+        raise BrokenLedgerError(number=len(known), reason="was read before and is gone or another now")
+
+
 def _told(events: Sequence[Event]) -> str:
+    if not events:
+        return "it can't be read"
     last = events[-1]
     served = f"version {last.to_version}" if last.to_version else "no version"
     return f"it is '{last.kind}' of version {last.version} by {last.actor}, and {served} is served now"
-
-
-def _file_name(number: int) -> str:
-    return f"{number:06d}.json"

@@ -1,52 +1,80 @@
 """Register, approve, promote, roll back and revoke: the only ways that an event comes into the ledger."""
 
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from model_registry.bundle import Bundle
 from model_registry.errors import EvidenceError, NotPromotableError
-from model_registry.gate import judge
 from model_registry.ledger import Event, Kind, Ledger, next_event
+from model_registry.model_store import ModelStore
 from model_registry.policy import Policy
+from model_registry.shelf import Shelf
 from model_registry.state import State, VersionState, fold
-from model_registry.verdict import Verdict
+from spine.depot import Depot, FolderDepot, open_depot
 from spine.errors import InvalidValueError
-from spine.metrics.scores import Evaluation
 from spine.settings import Settings
+
+if TYPE_CHECKING:
+    from model_registry.verdict import Verdict
 
 
 class Registry:
     """The versions of one model below one root, as the ledger tells them."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, ledger: Depot | None = None, models: ModelStore | None = None) -> None:
         self.root = root
-        self._ledger = Ledger(root / "ledger")
+        self._depot = ledger or FolderDepot(root / "ledger")
+        self._ledger = Ledger(self._depot)
+        self._shelf = Shelf(root, models)
 
     @classmethod
     def at(cls, root: Path, services: Settings) -> Self:
         """Open the versions below ``root``, whose ledger and bundles lie where the settings say."""
-        return cls(root)
+        endpoint = services.s3_endpoint
+        return cls(
+            root,
+            ledger=open_depot(services.ledger, endpoint=endpoint) if services.ledger else None,
+            models=ModelStore(open_depot(services.model_store, endpoint=endpoint)) if services.model_store else None,
+        )
+
+    def depot(self, name: str) -> Depot:
+        """Return the neighbour of the ledger: ``replicas`` is ``<root>/replicas``, or lies beside the ledger on S3."""
+        return self._depot.neighbour(name)
+
+    def glance(self) -> object:
+        """Return a value that differs where the ledger changed; no event is read."""
+        return self._ledger.glance()
 
     def history(self) -> list[Event]:
         """Return all events, their chain verified."""
         return self._ledger.events()
 
+    def strays(self) -> tuple[str, ...]:
+        """Return the names of what lies among the ledger's events and is none, as last seen."""
+        return self._ledger.strays()
+
     def state(self) -> State:
         """Return the state of all versions."""
         return fold(self.history())
 
+    def location(self, bundle: Bundle) -> str:
+        """Return the URI where a bundle is kept for good: the model store's, or that of its own folder."""
+        return self._shelf.location(bundle)
+
     def bundle(self, version: int) -> Bundle:
-        """Return a version's bundle, not yet verified; a revoked version's is never given out."""
-        known = self.state().version(version)
-        if known.life == "revoked":
-            raise NotPromotableError(version, state="revoked", wanted="used", expected="a version that is not revoked")
-        return Bundle(self.root / known.bundle)
+        """Return a version's bundle, not yet verified; a revoked version's is never given out.
+
+        Where it is not here, it is fetched from the model store; raises BundleAwayError where that does not give it.
+        """
+        return self._shelf.bundle(self._usable(version))
 
     def verified_bundle(self, version: int) -> Bundle:
-        """Return a version's bundle after every file of it was found to have its recorded digest."""
-        bundle = self.bundle(version)
-        bundle.verify(expected=self.state().version(version).model_digest)
-        return bundle
+        """Return a version's bundle after every file of it was found to have its recorded digest.
+
+        One that is missing or damaged here is fetched from the model store; raises BundleAwayError where that does not
+        give it and, without a model store, DigestMismatchError or MissingPathError naming the file.
+        """
+        return self._shelf.verified_bundle(self._usable(version))
 
     def register(self, *, version: int, bundle: Bundle, actor: str, reason: str) -> Event:
         """Record a new version whose verdict passes; the rule is applied again to the evidence in its bundle."""
@@ -57,6 +85,8 @@ class Registry:
         _require_reason(reason)
         require_passing(bundle)
         bundle.verify(expected=bundle.digest)
+        _require_new(state, bundle)
+        self._shelf.keep(bundle)
         serving = (state.serving, state.serving)
         event = next_event(
             events,
@@ -79,7 +109,7 @@ class Registry:
         if known.life != "registered":
             raise NotPromotableError(version, state=known.life, wanted="approved", expected="a registered version")
         policy = Policy.parse(self.verified_bundle(version).json("policy.json"), where="policy.json")
-        if policy.separate_approver and actor == known.registered_by:
+        if policy.separate_approver and _same_person(actor, known.registered_by):
             raise InvalidValueError(
                 "approver",
                 actor,
@@ -130,6 +160,22 @@ class Registry:
         known = self.rollback_target(to)
         return self._append(events, known, "roll back", actor, reason, after=known.version)
 
+    def undo(self, event: Event, *, actor: str, reason: str) -> Event:
+        """Roll back the newest change of what is served: to the version before it, or to none where there was none.
+
+        Where that version was revoked meanwhile, the last usable one before it is served. Raises InvalidValueError
+        where something else was put in use since.
+        """
+        events = self.history()
+        state = fold(events)
+        newest = next((past for past in reversed(events) if past.kind in ("promote", "roll back")), None)
+        if newest is None or newest.digest != event.digest:
+            raise InvalidValueError("event to undo", event.number, expected="the newest change of what is served")
+        before = event.from_version
+        after = state.before if before is None or state.version(before).life == "revoked" else before
+        known = state.version(event.version if after is None else after)
+        return self._append(events, known, "roll back", actor, reason, after=after)
+
     def revoke(self, version: int, *, actor: str, reason: str) -> Event:
         """Take a version out for good; the one in use must be rolled back first."""
         events = self.history()
@@ -140,6 +186,14 @@ class Registry:
         if known.life == "revoked":
             raise NotPromotableError(version, state="revoked", wanted="revoked", expected="one not revoked yet")
         return self._append(events, known, "revoke", actor, reason, after=state.serving)
+
+    def _usable(self, version: int) -> VersionState:
+        """Return a version whose files may be used: neither it nor its twin under another number is revoked."""
+        state = self.state()
+        known = state.version(version)
+        if known.model_digest in state.revoked_digests:
+            raise NotPromotableError(version, state="revoked", wanted="used", expected="a version that is not revoked")
+        return known
 
     def _append(
         self, events: list[Event], known: VersionState, kind: Kind, actor: str, reason: str, *, after: int | None
@@ -159,8 +213,13 @@ class Registry:
         return event
 
 
-def require_passing(bundle: Bundle) -> Verdict:
+def require_passing(bundle: Bundle) -> "Verdict":
     """Return the bundle's verdict after judging its evidence again; raises EvidenceError unless it passes."""
+    # The gate's statistics take a second to import, which a rollback must not wait for.
+    from model_registry.gate import judge
+    from model_registry.verdict import Verdict
+    from spine.metrics.scores import Evaluation
+
     verdict = Verdict.read(bundle.folder / "verdict.json")
     champion_file = bundle.folder / "champion.json"
     again = judge(
@@ -175,6 +234,17 @@ def require_passing(bundle: Bundle) -> Verdict:
     if verdict.outcome != "pass":
         raise EvidenceError(f"{bundle.folder}: the verdict is '{verdict.outcome}'; expected 'pass'")
     return verdict
+
+
+def _require_new(state: State, bundle: Bundle) -> None:
+    for known in state.versions.values():
+        if known.model_digest == bundle.digest:
+            told = f"version {known.version}, {known.life}"
+            raise InvalidValueError("bundle", bundle.digest, expected=f"one that is not registered yet: this is {told}")
+
+
+def _same_person(actor: str, other: str) -> bool:
+    return actor.strip().casefold() == other.strip().casefold()
 
 
 def _require_reason(reason: str) -> None:

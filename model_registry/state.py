@@ -4,10 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from model_registry.ledger import Event
+from model_registry.errors import BrokenLedgerError
+from model_registry.ledger import Event, Kind
 from spine.errors import UnknownNameError
 
 Life = Literal["registered", "approved", "promoted", "replaced", "revoked"]
+
+_FROM: dict[Kind, tuple[str, ...]] = {
+    "register": ("unknown",),
+    "approve": ("registered",),
+    "promote": ("approved", "replaced"),
+    "roll back": ("replaced", "promoted"),
+    "revoke": ("registered", "approved", "replaced"),
+}
+"""Where a version must stand for an event of a kind; a rollback to no version is about the one that was in use."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,11 @@ class State:
         usable = [number for number in others if self.versions[number].life != "revoked"]
         return usable[-1] if usable else None
 
+    @property
+    def revoked_digests(self) -> frozenset[str]:
+        """Digests of the bundles that are never used again, under whatever number."""
+        return frozenset(known.model_digest for known in self.versions.values() if known.life == "revoked")
+
     def version(self, number: int) -> VersionState:
         """Return a version; raises UnknownNameError listing those that exist."""
         if number not in self.versions:
@@ -51,38 +66,60 @@ class State:
 
 
 def fold(events: Sequence[Event]) -> State:
-    """Fold events into the state they lead to."""
-    state = State()
+    """Fold events into the state they lead to.
+
+    Raises BrokenLedgerError for an event that no command of ours writes, such as the promotion of a revoked version:
+    who knows the format can seal and chain it.
+    """
+    versions: dict[int, VersionState] = {}
+    line: tuple[int, ...] = ()
     for event in events:
-        state = _after(state, event)
-    return state
-
-
-def _after(state: State, event: Event) -> State:
-    versions, line = dict(state.versions), state.line
-    if event.kind == "register":
-        versions[event.version] = VersionState(
-            version=event.version,
-            life="registered",
-            registered_by=event.actor,
-            registered_at=event.at,
-            model_digest=event.evidence,
-            bundle=event.bundle,
-        )
-    elif event.kind == "approve":
-        versions[event.version] = replace(versions[event.version], life="approved", approved_by=event.actor)
-    elif event.kind == "revoke":
-        versions[event.version] = replace(versions[event.version], life="revoked")
-    elif event.kind == "promote":
-        line = (*line, event.version)
-    else:
-        line = line[: _last_index(line, event.version) + 1] if event.version in line else (*line, event.version)
-    if event.kind in ("promote", "roll back"):
-        left = event.from_version
-        if left is not None and left != event.version and versions[left].life != "revoked":
-            versions[left] = replace(versions[left], life="replaced")
-        versions[event.version] = replace(versions[event.version], life="promoted")
+        _require_possible(event, versions.get(event.version))
+        if event.kind == "register":
+            versions[event.version] = _registered(event)
+        elif event.kind == "approve":
+            versions[event.version] = replace(versions[event.version], life="approved", approved_by=event.actor)
+        elif event.kind == "revoke":
+            versions[event.version] = replace(versions[event.version], life="revoked")
+        else:
+            _swap(versions, event)
+            line = _line_after(line, event)
     return State(versions=versions, line=line)
+
+
+def _require_possible(event: Event, known: VersionState | None) -> None:
+    life = known.life if known else "unknown"
+    if life not in _FROM[event.kind]:
+        raise BrokenLedgerError(
+            number=event.number, reason=f"can't be: it is '{event.kind}' of version {event.version}, which is {life}"
+        )
+
+
+def _registered(event: Event) -> VersionState:
+    return VersionState(
+        version=event.version,
+        life="registered",
+        registered_by=event.actor,
+        registered_at=event.at,
+        model_digest=event.evidence,
+        bundle=event.bundle,
+    )
+
+
+def _swap(versions: dict[int, VersionState], event: Event) -> None:
+    left = event.from_version
+    if left in versions and versions[left].life != "revoked":
+        versions[left] = replace(versions[left], life="replaced")
+    if event.to_version is not None:
+        versions[event.version] = replace(versions[event.version], life="promoted")
+
+
+def _line_after(line: tuple[int, ...], event: Event) -> tuple[int, ...]:
+    if event.to_version is None:
+        return ()
+    if event.kind == "roll back" and event.version in line:
+        return line[: _last_index(line, event.version) + 1]
+    return (*line, event.version)
 
 
 def _last_index(line: tuple[int, ...], version: int) -> int:

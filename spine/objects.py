@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from spine.errors import InvalidValueError, MissingPathError, SpinelineError
+from spine.s3 import code_of, open_client, split_url
 
 Block = bytes | memoryview
 """A part of an object, good until the next one is asked for."""
@@ -74,26 +75,12 @@ class S3Store:
     """Objects below a prefix of an S3 bucket; credentials come from boto3's own chain."""
 
     def __init__(self, url: str, *, endpoint: str | None, connections: int) -> None:
-        import boto3
-        from botocore.config import Config
         from botocore.exceptions import BotoCoreError
         from botocore.utils import get_environ_proxies
 
-        self._bucket, _, prefix = url.partition("://")[2].partition("/")
-        self._prefix = prefix.strip("/")
-        # Checksums that S3 alone computes are asked for by default, and other stores refuse or miscount them; the
-        # content is checked by its own hash anyway.
-        config = Config(
-            max_pool_connections=connections,
-            signature_version="s3v4",
-            retries={"mode": "standard"},
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-        )
+        self._bucket, self._prefix = split_url(url, what="remote")
         try:
-            self._client: Any = boto3.client("s3", endpoint_url=endpoint, config=config)
-        except ValueError as error:
-            raise InvalidValueError("S3 endpoint", endpoint, expected="a URL such as http://host:9000") from error
+            self._client: Any = open_client(endpoint, max_pool_connections=connections)
         except BotoCoreError as error:
             # Half a key, or a profile that is not there.
             raise StoreUnreachableError(f"s3://{self._bucket}", reason=str(error)) from error
@@ -149,7 +136,7 @@ class S3Store:
         return answer["Body"]
 
     def _refused(self, name: str, error: Any) -> ObjectUnavailableError:
-        code = str(error.response.get("Error", {}).get("Code", "unknown"))
+        code = code_of(error)
         status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
         told = code if status in code else f"{status} {code}"
         kind = StoreUnreachableError if code in _WHOLE_STORE else ObjectUnavailableError

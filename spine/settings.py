@@ -30,7 +30,14 @@ class Settings(BaseSettings):
     checkpoint_store: str | None = Field(
         default=None, description="Where checkpoints are copied to while training: s3://bucket/prefix."
     )
+    ledger: str | None = Field(
+        default=None, description="Where the ledger lies: a folder or s3://bucket/prefix; below the root by default."
+    )
+    model_store: str | None = Field(
+        default=None, description="Where the bundles of versions are kept: a folder or s3://bucket/prefix."
+    )
     port: int = Field(default=8642, ge=1, le=65535, description="Port of the local server.")
+    tokens: Path | None = Field(default=None, description="File of the tokens that the server accepts.")
     threads: int | None = Field(default=None, ge=1, description="CPU threads for torch; all cores by default.")
     training_threads: int | None = Field(
         default=None, ge=1, description="CPU threads of one training step; those of torch by default."

@@ -1,9 +1,15 @@
 """Model bundles that are tiny and real: random weights, a golden case, and evidence that passes a lenient policy."""
 
+import contextlib
+import http.client
 import shutil
-from collections.abc import Callable
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -230,6 +236,73 @@ def s3_server():
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
     server.stop()
+
+
+class Relay(BaseHTTPRequestHandler):
+    """Passes requests on to a store one at a time, as a real one decides on a name; tests subclass it to do harm."""
+
+    protocol_version = "HTTP/1.1"
+    target = ""
+    turn = threading.Lock()
+    seen: list[str]
+
+    def passed_on(self) -> tuple[int, dict[str, str], bytes]:
+        """Ask the store what was asked here, and return its answer."""
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        connection = http.client.HTTPConnection(self.target)
+        with self.turn, contextlib.closing(connection):
+            connection.request(self.command, self.path, body, dict(self.headers))
+            answer = connection.getresponse()
+            return answer.status, dict(answer.headers), answer.read()
+
+    def answer(self) -> None:
+        """Give the store's answer."""
+        self.seen.append(f"{self.command} {urlsplit(self.path).path}")
+        self.give(*self.passed_on())
+
+    def give(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.send_response_only(status)
+        length = headers.pop("Content-Length", "0") if self.command == "HEAD" else str(len(body))
+        for name, value in {**headers, "Content-Length": length, "Connection": "close"}.items():
+            if name.lower() != "transfer-encoding":
+                self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+        self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = lambda self: self.answer()
+
+
+@pytest.fixture
+def relay(s3_server: str) -> Iterator[Callable[..., tuple[str, list[str]]]]:
+    """A function of a kind of Relay that starts it before ``s3_server``; returns its URL and what was asked of it."""
+    servers = []
+
+    def start(kind: type[Relay] = Relay) -> tuple[str, list[str]]:
+        seen: list[str] = []
+        handler = type("Handler", (kind,), {"target": s3_server.removeprefix("http://"), "seen": seen})
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), handler))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}", seen
+
+    start.Relay = Relay  # type: ignore[attr-defined]
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def bucket(s3_server: str, credentials: None) -> str:
+    """A new, empty bucket on ``s3_server``."""
+    import boto3
+
+    name = f"spine-{uuid.uuid4().hex[:8]}"
+    boto3.client("s3", endpoint_url=s3_server).create_bucket(Bucket=name)
+    return name
 
 
 @pytest.fixture

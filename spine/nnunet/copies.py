@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from spine.errors import DigestMismatchError, InvalidValueError, SpinelineError
+from spine.errors import DigestMismatchError, SpinelineError
 from spine.nnunet import checkpoint_files
 from spine.nnunet.checkpoint_files import FINAL, KEPT, SEAL_SUFFIX
+from spine.s3 import IMPATIENT, code_of, open_client, split_url
 from spine.storage import atomic_file, digest_file, link, write_text
 
 _LOG = logging.getLogger(__name__)
@@ -36,25 +37,13 @@ class CheckpointStore:
     """A fold's checkpoints below one prefix of an S3 bucket; credentials come from boto3's own chain."""
 
     def __init__(self, url: str, *, endpoint: str | None, prefix: str) -> None:
-        import boto3
-        from botocore.config import Config
         from botocore.exceptions import BotoCoreError
 
-        scheme, _, rest = url.partition("://")
-        self._bucket, _, base = rest.partition("/")
-        if scheme != "s3" or not self._bucket:
-            raise InvalidValueError("checkpoint store", url, expected="s3://bucket or s3://bucket/prefix")
-        self._prefix = "/".join(part.strip("/") for part in (base, prefix) if part.strip("/"))
-        config = Config(
-            connect_timeout=5,
-            read_timeout=20,
-            retries={"mode": "standard", "max_attempts": 2},
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-        )
+        self._bucket, base = split_url(url, what="checkpoint store")
+        self._prefix = "/".join(part for part in (base, prefix.strip("/")) if part)
         try:
-            self._client: Any = boto3.client("s3", endpoint_url=endpoint, config=config)
-        except (ValueError, BotoCoreError) as error:
+            self._client: Any = open_client(endpoint, **IMPATIENT)
+        except BotoCoreError as error:
             raise CopyFailedError(url, reason=str(error)) from error
 
     def put(self, path: Path, *, name: str) -> None:
@@ -117,8 +106,8 @@ class CheckpointStore:
         except (NoCredentialsError, ParamValidationError) as error:
             raise StoreRefusedError(self._place(name), reason=str(error)) from error
         except (BotoCoreError, ClientError, Boto3Error) as error:
-            code = str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
-            kind = StoreRefusedError if code in _REFUSED else CopyFailedError
+            refused = isinstance(error, ClientError) and code_of(error) in _REFUSED
+            kind = StoreRefusedError if refused else CopyFailedError
             raise kind(self._place(name), reason=str(error)) from error
 
 

@@ -2,30 +2,46 @@
 
 import json
 import multiprocessing
+import re
+import shutil
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Barrier
 
 import pytest
 
 from model_registry.errors import BrokenLedgerError, ConflictError
-from model_registry.ledger import Event, Ledger, next_event
+from model_registry.ledger import Event, Ledger, file_name, next_event, number_of
+from spine.depot import FolderDepot
 
 CHILD = """
 import os, sys, time
 from pathlib import Path
 from model_registry import ledger
+from spine import depot
 if sys.argv[2] == "before":
-    ledger.os.link = lambda *_: (print("writing", flush=True), time.sleep(60))
+    depot.os.link = lambda *_: (print("writing", flush=True), time.sleep(60))
 else:
-    ledger.Path.unlink = lambda *_, **__: (print("writing", flush=True), time.sleep(60))
-place = ledger.Ledger(Path(sys.argv[1]))
+    depot.Path.unlink = lambda *_, **__: (print("writing", flush=True), time.sleep(60))
+place = ledger.Ledger(depot.FolderDepot(Path(sys.argv[1])))
 place.append(ledger.next_event(place.events(), kind="register", version=7, actor="child", reason="r",
                                serving=(None, None), evidence="sha256:e", bundle="b"))
 """
+
+EARLIER = (
+    '{"actor": "tester", "at": "2026-11-25T18:24:03+00:00", "bundle": "models/dec740c8977d/bundle", "dige'
+    'st": "sha256:1be52531f37dd9783dc08d82676c4d5a623953689fb0d1174015b6b4e539b56f", "evidence": "sha256:'
+    'ada02984c35bd466f9ad54eb8490152fff68fa2f7a410ca6d90d8146c21f670c", "from_version": null, "kind": "re'
+    'gister", "number": 1, "previous": null, "reason": "pass: all 3 rules hold; mean Dice 0.009 over 6 sc'
+    'ans", "to_version": null, "version": 1}'
+)
+EARLIER_DIGEST = "sha256:1be52531f37dd9783dc08d82676c4d5a623953689fb0d1174015b6b4e539b56f"
 
 
 def following(events: list[Event], *, actor: str = "ann", version: int | None = None) -> Event:
@@ -35,15 +51,16 @@ def following(events: list[Event], *, actor: str = "ann", version: int | None = 
     )  # fmt: skip
 
 
-def filled(folder: Path, count: int = 4) -> Ledger:
-    ledger = Ledger(folder)
+def filled(folder: Path, count: int = 4, *, actor: str = "ann") -> Ledger:
+    """Write events, and return a ledger that has not read them yet."""
+    ledger = Ledger(FolderDepot(folder))
     for _ in range(count):
-        ledger.append(following(ledger.events()))
-    return ledger
+        ledger.append(following(ledger.events(), actor=actor))
+    return Ledger(FolderDepot(folder))
 
 
 def race_in_process(folder: str, actor: str, start: object, results: object) -> None:
-    ledger = Ledger(Path(folder))
+    ledger = Ledger(FolderDepot(Path(folder)))
     event = following(ledger.events(), actor=actor)
     start.wait()  # type: ignore[attr-defined]
     try:
@@ -54,7 +71,7 @@ def race_in_process(folder: str, actor: str, start: object, results: object) -> 
 
 
 def test_a_ledger_that_was_never_written_is_empty(tmp_path: Path) -> None:
-    assert Ledger(tmp_path / "none").events() == []
+    assert Ledger(FolderDepot(tmp_path / "none")).events() == []
     assert not (tmp_path / "none").exists()
 
 
@@ -98,53 +115,118 @@ def swap(folder: Path) -> None:
 
 
 def copy(folder: Path, source: int, target: int) -> None:
-    (folder / f"{target:06d}.json").unlink()
+    (folder / f"{target:06d}.json").unlink(missing_ok=True)
     (folder / f"{target:06d}.json").write_bytes((folder / f"{source:06d}.json").read_bytes())
+
+
+def foreign(folder: Path, place: int) -> None:
+    """Put the event of this number of another ledger in the place of ours."""
+    with TemporaryDirectory() as other:
+        filled(Path(other), 5, actor="other")
+        (folder / f"{place:06d}.json").unlink(missing_ok=True)
+        shutil.copy(Path(other) / f"{place:06d}.json", folder)
+
+
+def no_file(*places: int) -> Callable[[Path], None]:
+    return lambda folder: [(folder / f"{place:06d}.json").unlink() for place in places]  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize(
     ("damage", "number", "told"),
     [
-        (change, 2, "was changed"),
-        (lambda folder: reseal(folder, 2, actor="eve"), 3, "does not follow the event before it"),
-        (lambda folder: reseal(folder, 4, number=7), 4, "does not follow the event before it"),
-        (lambda folder: put(folder, b"{"), 2, "was changed"),
+        (change, 2, "was changed (000002.json: digest is"),
+        (lambda folder: put(folder, b"{"), 2, "was changed (000002.json: not a sealed record"),
         (lambda folder: put(folder, b""), 2, "was changed"),
         (lambda folder: put(folder, b"[]"), 2, "was changed"),
         (lambda folder: put(folder, b"\xff\x00"), 2, "was changed"),
-        (lambda folder: (folder / "000001.json").unlink(), 1, "is missing"),
-        (lambda folder: (folder / "000003.json").unlink(), 3, "is missing"),
-        (swap, 2, "does not follow the event before it"),
-        (lambda folder: (folder / "000003.json").rename(folder / "000005.json"), 3, "is missing"),
-        (lambda folder: copy(folder, 2, 3), 3, "does not follow"),
+        (lambda folder: reseal(folder, 1, actor="eve"), 2, "does not follow event 1: one of them was rewritten, or is"),
+        (lambda folder: reseal(folder, 2, actor="eve"), 3, "does not follow event 2: one of them was rewritten, or is"),
+        (lambda folder: reseal(folder, 4, number=7), 4, "is out of order: its file holds event 7"),
+        (no_file(1), 1, "is missing;"),
+        (no_file(3), 3, "is missing;"),
+        (no_file(1, 2, 3), 1, "is missing;"),
+        (swap, 2, "is out of order: its file holds event 3"),
+        (lambda folder: (folder / "000003.json").rename(folder / "000005.json"), 3, "is missing: file 5 holds it"),
+        (lambda folder: copy(folder, 2, 3), 3, "is a copy: its file holds event 2 once more, as file 2 does"),
+        (lambda folder: copy(folder, 2, 5), 5, "is a copy: its file holds event 2 once more, as file 2 does"),
+        (lambda folder: foreign(folder, 1), 2, "does not follow event 1: one of them was rewritten, or is from anoth"),
+        (lambda folder: foreign(folder, 2), 2, "is from another ledger, or rewritten: it does not follow event 1, nor"),
+        (lambda folder: foreign(folder, 5), 5, "does not follow event 4: one of them was rewritten, or is from anoth"),
+        (lambda folder: reseal(folder, 1, previous="sha256:0"), 1, "is from another ledger: it follows an event"),
     ],
     ids=[
-        "changed",
-        "resealed",
-        "renumbered",
-        "cut",
-        "emptied",
-        "list",
-        "binary",
-        "no 1",
-        "no 3",
-        "swapped",
-        "renamed",
-        "repeated",
+        "changed", "cut", "emptied", "list", "binary", "first resealed", "resealed", "renumbered", "no 1", "no 3",
+        "no 1-3", "swapped", "renamed", "repeated", "repeated at the end", "another first", "another second",
+        "another fifth", "no first",
     ],
-)
-def test_damage_is_named_by_the_events_number(tmp_path: Path, damage: object, number: int, told: str) -> None:
-    ledger = filled(tmp_path)
+)  # fmt: skip
+def test_damage_is_named_by_the_event_and_its_kind(tmp_path: Path, damage: object, number: int, told: str) -> None:
+    filled(tmp_path)
     damage(tmp_path)  # type: ignore[operator]
-    with pytest.raises(BrokenLedgerError, match=f"event {number} of the ledger .*{told}"):
+    with pytest.raises(BrokenLedgerError, match=re.escape(f"event {number} of the ledger {told}")) as raised:
+        Ledger(FolderDepot(tmp_path)).events()
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("damage", [no_file(4), no_file(3, 4), lambda folder: reseal(folder, 4, actor="eve")])
+def test_who_read_it_before_is_told_that_its_end_was_cut_off_or_rewritten(tmp_path: Path, damage: object) -> None:
+    ledger = filled(tmp_path)
+    assert len(ledger.events()) == 4
+    damage(tmp_path)  # type: ignore[operator]
+    for _ in range(2):
+        with pytest.raises(BrokenLedgerError, match="event 4 of the ledger was read before and is gone or another now"):
+            ledger.events()
+
+
+def test_what_was_repaired_is_read_again(tmp_path: Path) -> None:
+    ledger, path = filled(tmp_path), tmp_path / "000002.json"
+    sound = path.read_bytes()
+    change(tmp_path)
+    with pytest.raises(BrokenLedgerError):
         ledger.events()
+    path.write_bytes(sound)
+    assert len(ledger.events()) == 4
 
 
-def test_other_files_in_the_folder_are_no_events(tmp_path: Path) -> None:
+def test_a_glance_differs_where_anything_was_added_changed_or_removed(tmp_path: Path) -> None:
+    ledger = filled(tmp_path)
+    time.sleep(0.15)
+    seen = [ledger.glance()]
+    assert ledger.glance() == seen[0]
+    for damage in (change, no_file(3), lambda folder: copy(folder, 2, 4)):
+        damage(tmp_path)
+        assert ledger.glance() not in seen
+        seen.append(ledger.glance())
+
+
+@pytest.mark.parametrize("name", ["README.txt", "3.json", "0000003.json", "000003 (copy).json", "000000.json", "a/b"])
+def test_what_is_no_event_is_told_and_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str) -> None:
     ledger = filled(tmp_path, 2)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("hands off")
     (tmp_path / ".partial-abc").write_text("half of an ev")
-    (tmp_path / "README.txt").write_text("hands off")
-    assert len(ledger.events()) == 2
+    for _ in range(3):
+        assert len(ledger.events()) == 2
+    assert ledger.strays() == (name,)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path}: not events of the ledger, and left alone: {name}"
+    ]
+
+
+def test_events_beyond_a_million_come_in_order() -> None:
+    names = [file_name(number) for number in (9, 999_999, 1_000_000, 10_000_000)]
+    assert [number_of(name) for name in names] == [9, 999_999, 1_000_000, 10_000_000]
+
+
+def test_a_ledger_written_by_an_earlier_release_is_read_and_continued(tmp_path: Path) -> None:
+    """The bytes on disk are what other releases write and read: they never change."""
+    (tmp_path / "000001.json").write_text(EARLIER + "\n")
+    ledger = Ledger(FolderDepot(tmp_path))
+    (event,) = ledger.events()
+    assert (event.digest, event.actor) == (EARLIER_DIGEST, "tester")
+    ledger.append(following([event]))
+    assert (tmp_path / "000001.json").read_text() == event.text() + "\n" == EARLIER + "\n"
+    assert ledger.events()[1].previous == EARLIER_DIGEST
 
 
 def test_who_comes_second_gets_a_conflict_that_tells_what_the_first_did(tmp_path: Path) -> None:
@@ -196,7 +278,7 @@ def test_of_processes_at_once_exactly_one_takes_a_number(tmp_path: Path) -> None
         child.join()
     winners = [actor for actor, text in told.items() if text == "won"]
     assert len(winners) == 1
-    assert Ledger(tmp_path).events()[-1].actor == winners[0]
+    assert Ledger(FolderDepot(tmp_path)).events()[-1].actor == winners[0]
     assert all(f"by {winners[0]}" in text for text in told.values() if text != "won")
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from model_registry.bundle import MANIFEST_FILE, Bundle
-from model_registry.errors import EvidenceError, NotPromotableError
+from model_registry.errors import BrokenLedgerError, EvidenceError, NotPromotableError
+from model_registry.ledger import file_name, next_event
 from model_registry.lifecycle import Registry
 from model_registry.policy import Floors, Policy
 from model_registry.verdict import Verdict
@@ -154,6 +155,8 @@ def test_the_policy_may_demand_another_approver(
     register(1, policy=make_policy(separate_approver=True), actor="ann")
     with pytest.raises(InvalidValueError, match="approver is 'ann'; expected somebody other than ann"):
         registry.approve(1, actor="ann", reason=WHY)
+    with pytest.raises(InvalidValueError, match="somebody other than ann"):
+        registry.approve(1, actor=" Ann", reason=WHY)
     registry.approve(1, actor="ben", reason=WHY)
     register(2, policy=make_policy(separate_approver=False), actor="ann")
     registry.approve(2, actor="ann", reason=WHY)
@@ -253,6 +256,72 @@ def test_a_revoked_version_never_comes_back(approved: Approved, bypassed: bool) 
         assert registry.roll_back(to=None, actor="ann", reason=WHY).version == 1
 
 
+def undo(registry: Registry, place: int = -1) -> tuple[str, int, int | None]:
+    event = registry.history()[place]
+    undone = registry.undo(event, actor="automatic", reason="a replica did not follow")
+    return undone.kind, undone.version, undone.to_version
+
+
+def test_undoing_a_change_returns_to_what_was_served_before_it(approved: Approved) -> None:
+    registry = approved(1, 2, 3)
+    promote(registry, 1, 2)
+    assert undo(registry) == ("roll back", 1, 1)
+    assert (registry.state().serving, registry.state().before) == (1, None)
+    promote(registry, 3)
+    registry.roll_back(to=2, actor="ann", reason=WHY)
+    assert undo(registry) == ("roll back", 3, 3)
+    assert registry.state().serving == 3
+
+
+def test_undoing_the_first_promotion_returns_to_no_version_on_the_record(approved: Approved) -> None:
+    registry = approved(1)
+    promote(registry, 1)
+    assert undo(registry) == ("roll back", 1, None)
+    state, event = registry.state(), registry.history()[-1]
+    assert (state.serving, state.before, state.version(1).life) == (None, None, "replaced")
+    assert (event.actor, event.from_version, event.to_version) == ("automatic", 1, None)
+    promote(registry, 1)
+    assert registry.state().serving == 1
+
+
+def test_undoing_passes_over_what_was_revoked_meanwhile(approved: Approved) -> None:
+    registry = approved(1, 2, 3)
+    promote(registry, 1, 2, 3)
+    promotion = registry.history()[-1]
+    registry.revoke(2, actor="ann", reason=WHY)
+    event = registry.undo(promotion, actor="automatic", reason=WHY)
+    assert (event.version, event.from_version, event.to_version) == (1, 3, 1)
+
+
+def test_only_the_newest_change_of_what_is_served_is_undone(approved: Approved) -> None:
+    registry = approved(1, 2)
+    promote(registry, 1, 2)
+    for place in (0, 4):
+        with pytest.raises(InvalidValueError, match="event to undo is .; expected the newest change of what is served"):
+            undo(registry, place)
+    assert registry.state().serving == 2
+
+
+def test_an_event_written_by_hand_brings_no_revoked_version_back(approved: Approved) -> None:
+    registry = approved(1, 2)
+    promote(registry, 1)
+    registry.revoke(2, actor="ann", reason=WHY)
+    known, events = registry.state().version(2), registry.history()
+    forged = next_event(
+        events, kind="promote", version=2, actor="eve", reason=WHY, serving=(1, 2), evidence=known.model_digest,
+        bundle=known.bundle,
+    )  # fmt: skip
+    (registry.root / "ledger" / file_name(forged.number)).write_text(forged.text())
+    with pytest.raises(BrokenLedgerError, match="it is 'promote' of version 2, which is revoked"):
+        registry.bundle(2)
+
+
+def test_the_same_bundle_is_registered_once(registry: Registry, register: Callable[..., Bundle]) -> None:
+    bundle = register(1)
+    with pytest.raises(InvalidValueError, match="this is version 1, registered"):
+        registry.register(version=2, bundle=bundle, actor="ann", reason=WHY)
+
+
 @pytest.mark.parametrize("reason", ["", "  \n"])
 def test_nothing_happens_without_a_reason(
     approved: Approved, write_evidence: Callable[..., Bundle], reason: str
@@ -308,6 +377,7 @@ def test_two_promotions_at_once_leave_one_winner(approved: Approved, monkeypatch
     """The second one looked at the ledger before the first one wrote to it."""
     from model_registry.errors import ConflictError
     from model_registry.ledger import Ledger
+    from spine.depot import FolderDepot
 
     registry = approved(1, 2)
     stale = registry.history()
@@ -317,4 +387,4 @@ def test_two_promotions_at_once_leave_one_winner(approved: Approved, monkeypatch
         with pytest.raises(ConflictError, match="'promote' of version 1 by ann, and version 1 is served now"):
             registry.promote(2, actor="ben", reason=WHY, expected_serving=None)
     assert registry.state().serving == 1
-    assert len(Ledger(registry.root / "ledger").events()) == len(stale) + 1
+    assert len(Ledger(FolderDepot(registry.root / "ledger")).events()) == len(stale) + 1

@@ -2,12 +2,14 @@
 
 import pytest
 
+from model_registry.errors import BrokenLedgerError
 from model_registry.ledger import Event, next_event
-from model_registry.mlflow_store import aliases_of
+from model_registry.mirroring import aliases_of
 from model_registry.state import State, fold
 from spine.errors import UnknownNameError
 
 P, B, X = "promote", "roll back", "revoke"
+N = "roll back to none"
 
 
 def told(*changes: tuple[str, int], versions: int = 4) -> State:
@@ -16,11 +18,11 @@ def told(*changes: tuple[str, int], versions: int = 4) -> State:
     setup = [(kind, version) for version in range(1, versions + 1) for kind in ("register", "approve")]
     for kind, version in [*setup, *changes]:
         before = fold(events).serving
-        after = version if kind in (P, B) else before
+        after = {P: version, B: version, N: None}.get(kind, before)
         events.append(
             next_event(
-                events, kind=kind, version=version, actor=f"{kind}er", reason="r", serving=(before, after),
-                evidence=f"sha256:{version}", bundle=f"models/{version}",
+                events, kind=B if kind == N else kind, version=version, actor=f"{kind}er", reason="r",
+                serving=(before, after), evidence=f"sha256:{version}", bundle=f"models/{version}",
             )  # type: ignore[arg-type]
         )  # fmt: skip
     return fold(events)
@@ -57,6 +59,34 @@ def test_the_line_of_versions_that_served_is_a_stack(
     assert (state.serving, state.before) == (serving, before)
     aliases = aliases_of(state)
     assert (aliases.get("champion"), aliases.get("previous")) == (serving, before)
+
+
+def test_a_rollback_to_no_version_empties_the_line() -> None:
+    state = told((P, 1), (N, 1))
+    assert (state.serving, state.before, state.line) == (None, None, ())
+    assert state.version(1).life == "replaced"
+    assert "champion" not in aliases_of(state)
+    again = told((P, 1), (N, 1), (P, 1))
+    assert (again.serving, again.before, again.version(1).life) == (1, None, "promoted")
+
+
+@pytest.mark.parametrize(
+    ("changes", "number", "what"),
+    [
+        ([("approve", 9)], 9, "'approve' of version 9, which is unknown"),
+        ([(P, 9)], 9, "'promote' of version 9, which is unknown"),
+        ([("register", 9), (P, 9)], 10, "'promote' of version 9, which is registered"),
+        ([("register", 9), (B, 9)], 10, "'roll back' of version 9, which is registered"),
+        ([(X, 2), (P, 2)], 10, "'promote' of version 2, which is revoked"),
+        ([(P, 2), (P, 1), (X, 2), (B, 2)], 12, "'roll back' of version 2, which is revoked"),
+        ([(X, 2), ("approve", 2)], 10, "'approve' of version 2, which is revoked"),
+        ([(P, 2), (X, 2)], 10, "'revoke' of version 2, which is promoted"),
+        ([("register", 2)], 9, "'register' of version 2, which is approved"),
+    ],
+)
+def test_an_event_that_no_command_writes_is_named(changes: list[tuple[str, int]], number: int, what: str) -> None:
+    with pytest.raises(BrokenLedgerError, match=f"event {number} of the ledger can't be: it is {what}"):
+        told(*changes)
 
 
 @pytest.mark.parametrize(
