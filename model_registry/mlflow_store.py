@@ -2,8 +2,6 @@
 
 import fcntl
 import logging
-import posixpath
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,24 +11,26 @@ from mlflow.entities import Metric, Param, Run, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
+from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from model_registry.errors import TrackingError
+from model_registry.ledger import Event
+from model_registry.mirroring import aliases_of, is_anchored
+from model_registry.mlflow_names import allowed, cut, with_driver, without_password
 from model_registry.state import State
+from spine.errors import InvalidValueError
 from spine.journal import Entry, Status
 from spine.storage import atomic_file
 
 EXPERIMENT = "spineline"
 CANDIDATE_TAG, FOLD_TAG = "spineline.candidate", "spineline.fold"
-_DIGEST_TAG = "spineline.bundle"
+_DIGEST_TAG, _ANCHOR_TAG = "spineline.bundle", "spineline.ledger"
 _PARENT_TAG = "mlflow.parentRunId"
 _OPENS_ON_RUNS = {"mlflow.experimentKind": "custom_model_development"}
 _NOTE = "Pseudo-Dice is nnU-Net's own, on random patches: it shows how training goes and is never evidence."
 _ALIASES = ("candidate", "champion", "previous")
 
-_LONGEST_NAME, _LONGEST_VALUE = 250, 6000
-"""Characters that MLflow takes of a name, and of a parameter's value (a tag's may have 8000)."""
-_NOT_IN_NAMES = re.compile(r"[^/\w.\- :]")
 _REFUSED = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "MALFORMED_REQUEST")
 _ANSWER_S = 3.0
 _SQLITE = "sqlite:///"
@@ -41,24 +41,28 @@ class MlflowStore:
     """MLflow at one URI: SQLite or PostgreSQL directly, or a tracking server."""
 
     def __init__(self, uri: str, *, artifacts: Path, model_name: str) -> None:
-        self._uri, self._artifacts, self._name = uri, artifacts, model_name
+        self._uri, self._artifacts, self._name = with_driver(uri), artifacts, model_name
         with self._reported():
             if uri.startswith(_SQLITE):
                 _make_database(Path(uri.removeprefix(_SQLITE)))
-            self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+            elif self._uri.startswith("postgresql"):
+                _connect(self._uri)
+            self._client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
 
     def check(self) -> None:
-        """Raise TrackingError within seconds where a server does not answer: MLflow itself tries for minutes."""
-        if not self._uri.startswith("http"):
-            return
+        """Raise TrackingError within seconds where nobody answers: MLflow itself tries for minutes."""
         with self._reported():
+            if self._uri.startswith("postgresql"):
+                _connect(self._uri)
+            if not self._uri.startswith("http"):
+                return
             answer = http_request(
                 get_default_host_creds(self._uri), "/health", "GET",
                 max_retries=0, timeout=_ANSWER_S, raise_on_status=False,
             )  # fmt: skip
         # A proxy may know no such page, or refuse it: it answers, which is what was asked.
         if answer.status_code >= 500:
-            raise TrackingError(self._uri, reason=f"answers with status {answer.status_code}")
+            raise TrackingError(without_password(self._uri), reason=f"answers with status {answer.status_code}")
 
     def candidate_run(self, key: str, *, name: str) -> str:
         """Find the run of a candidate, or create it; two callers at one moment must be kept apart by a lock."""
@@ -70,6 +74,14 @@ class MlflowStore:
         tags = {_PARENT_TAG: parent, FOLD_TAG: str(fold)}
         with self._reported():
             return self._find_run(tags) or self._create_run(f"fold {fold}", tags)
+
+    def fold_runs(self, parent: str) -> dict[int, str]:
+        """Return the runs of a candidate's folds by fold, of those that there are."""
+        with self._reported():
+            runs = self._client.search_runs(
+                [self._experiment()], filter_string=f"tags.`{_PARENT_TAG}` = '{parent}'", max_results=100
+            )
+        return {int(run.data.tags[FOLD_TAG]): str(run.info.run_id) for run in runs if FOLD_TAG in run.data.tags}
 
     def is_active(self, run_id: str) -> bool:
         """Tell whether a run is there and was not deleted."""
@@ -84,11 +96,11 @@ class MlflowStore:
         reached or the run is gone: then everything may be sent again.
         """
         points = [
-            Metric(_allowed(name), value, round(entry.time_s * 1000), entry.step)
+            Metric(allowed(name), value, round(entry.time_s * 1000), entry.step)
             for entry in entries
             for name, value in entry.metrics.items()
         ]
-        tags = [RunTag(_allowed(name), _cut(value)) for entry in entries for name, value in entry.tags.items()]
+        tags = [RunTag(allowed(name), cut(value)) for entry in entries for name, value in entry.tags.items()]
         with self._reported():
             self._log(run_id, points)
             self._log(run_id, tags)
@@ -104,7 +116,7 @@ class MlflowStore:
         """Let a run show these values; a metric that it shows already gets no second point."""
         with self._reported():
             shown = self._client.get_run(run_id).data.metrics
-        new = {name: value for name, value in metrics.items() if shown.get(_allowed(name)) != value}
+        new = {name: value for name, value in metrics.items() if shown.get(allowed(name)) != value}
         self.send(run_id, [Entry.now(parameters=dict(parameters), metrics=new, tags=dict(tags))])
 
     def set_status(self, run_id: str, status: Status, *, time_s: float) -> None:
@@ -120,28 +132,35 @@ class MlflowStore:
             for file in files:
                 self._client.log_artifact(run_id, str(file))
 
-    def create_version(self, *, run_id: str, bundle: Path, digest: str, tags: Mapping[str, str]) -> int:
-        """Create the next version of the registered model; the version of a digest is created only once."""
+    def create_version(self, *, run_id: str, source: str, digest: str, tags: Mapping[str, str]) -> int:
+        """Create the next version of the registered model, whose bundle lies at the URI ``source``.
+
+        A digest has one version. MLflow has no such rule: of two that are created at one moment, whoever made the
+        later one deletes it again. Raises InvalidValueError for a folder of this machine on a tracking server, which
+        MLflow does not take.
+        """
+        if self._uri.startswith("http") and source.startswith("file:"):
+            expected = "SPINELINE_MODEL_STORE, s3://bucket/prefix: a tracking server takes no folder of this machine"
+            raise InvalidValueError("place of the model", source, expected=expected)
         with self._reported():
             known = self.version_of(digest)
             if known is not None:
                 return known
-            if not self._client.search_registered_models(filter_string=f"name = '{self._name}'"):
-                self._client.create_registered_model(
-                    self._name, description="Vertebra segmentation in CT. Not for clinical use."
-                )
+            self._create_model()
             created = self._client.create_model_version(
-                self._name, source=bundle.absolute().as_uri(), run_id=run_id, tags={**tags, _DIGEST_TAG: digest}
+                self._name, source=source, run_id=run_id, tags={**tags, _DIGEST_TAG: digest}
             )
-            return int(created.version)
+            first = self.version_of(digest)
+            if first is None or first == int(created.version):
+                return int(created.version)
+            self._client.delete_model_version(self._name, created.version)
+            return first
 
     def version_of(self, digest: str) -> int | None:
-        """Return the version whose bundle has ``digest``, if there is one."""
+        """Return the first version whose bundle has ``digest``, if there is one."""
         with self._reported():
-            for version in self._client.search_model_versions(f"name = '{self._name}'"):
-                if version.tags.get(_DIGEST_TAG) == digest:
-                    return int(version.version)
-        return None
+            found = self._client.search_model_versions(f"name = '{self._name}' and tags.`{_DIGEST_TAG}` = '{digest}'")
+            return min((int(version.version) for version in found), default=None)
 
     def aliases(self) -> dict[str, int]:
         """Return the aliases as MLflow has them."""
@@ -149,8 +168,12 @@ class MlflowStore:
             found = self._client.search_registered_models(filter_string=f"name = '{self._name}'")
             return {alias: int(version) for model in found for alias, version in model.aliases.items()}
 
-    def mirror(self, state: State) -> None:
-        """Make MLflow's aliases say what the ledger says."""
+    def mirror(self, state: State, *, events: Sequence[Event] = ()) -> None:
+        """Make MLflow's aliases say what the ledger says, and anchor the newest of its ``events`` there.
+
+        An anchor that the events don't contain stays as it is: it shows that the ledger lost what it had.
+        """
+        self.check()
         wanted = aliases_of(state)
         found = self.aliases()
         with self._reported():
@@ -159,6 +182,27 @@ class MlflowStore:
                     self._client.set_registered_model_alias(self._name, alias, str(wanted[alias]))
                 elif alias not in wanted and alias in found:
                     self._client.delete_registered_model_alias(self._name, alias)
+        if not events or not is_anchored(events, self.anchor()):
+            return
+        with self._reported():
+            newest = events[-1]
+            self._client.set_registered_model_tag(self._name, _ANCHOR_TAG, f"{newest.number}:{newest.digest}")
+
+    def anchor(self) -> tuple[int, str] | None:
+        """Return number and digest of the newest event that MLflow was told of, if it was told of any."""
+        with self._reported():
+            found = self._client.search_registered_models(filter_string=f"name = '{self._name}'")
+        number, _, digest = next((model.tags.get(_ANCHOR_TAG, "") for model in found), "").partition(":")
+        return (int(number), digest) if number.isdigit() else None
+
+    def _create_model(self) -> None:
+        try:
+            self._client.create_registered_model(
+                self._name, description="Vertebra segmentation in CT. Not for clinical use."
+            )
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
 
     def _experiment(self) -> str:
         known = self._client.get_experiment_by_name(EXPERIMENT)
@@ -197,8 +241,8 @@ class MlflowStore:
         with self._reported():
             data = self._client.get_run(run_id).data
             first, changed = dict(data.params), {}
-            for name, value in ((_allowed(name), _cut(value)) for name, value in parameters):
-                tag = _allowed(f"changed.{name}")
+            for name, value in ((allowed(name), cut(value)) for name, value in parameters):
+                tag = allowed(f"changed.{name}")
                 if first.setdefault(name, value) != value or tag in data.tags or tag in changed:
                     changed[tag] = value
             self._log(run_id, [Param(name, value) for name, value in first.items() if name not in data.params])
@@ -222,15 +266,18 @@ class MlflowStore:
     def _reported(self) -> Iterator[None]:
         try:
             yield
-        except (MlflowException, SQLAlchemyError, OSError) as error:
-            raise TrackingError(self._uri, reason=_first_line(error)) from error
+        except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
+            reason = without_password(_first_line(error))
+            raise TrackingError(without_password(self._uri), reason=reason) from error
 
 
-def aliases_of(state: State) -> dict[str, int]:
-    """Return the aliases that a state of the ledger means."""
-    candidates = [number for number, known in state.versions.items() if known.life in ("registered", "approved")]
-    aliases = {"candidate": max(candidates, default=None), "champion": state.serving, "previous": state.before}
-    return {alias: version for alias, version in aliases.items() if version is not None}
+def _connect(uri: str) -> None:
+    """Connect to a database and leave: MLflow's own attempts take minutes before it says why there is none."""
+    engine = create_engine(uri, connect_args={"connect_timeout": round(_ANSWER_S)})
+    try:
+        engine.connect().close()
+    finally:
+        engine.dispose()
 
 
 def _make_database(path: Path) -> None:
@@ -247,19 +294,6 @@ def _make_database(path: Path) -> None:
         if not path.is_file():
             with atomic_file(path) as partial:
                 MlflowClient(tracking_uri=_SQLITE + str(partial)).search_experiments(max_results=1)
-
-
-def _allowed(name: str) -> str:
-    """Return a name as MLflow takes it: few characters, and no path that means another."""
-    cleaned = _NOT_IN_NAMES.sub("_", name)[:_LONGEST_NAME]
-    if cleaned == posixpath.normpath(cleaned) and not cleaned.startswith((".", "/")):
-        return cleaned
-    return f"_{cleaned.replace('/', '_')}"[:_LONGEST_NAME]
-
-
-def _cut(value: str) -> str:
-    value = value.replace("\0", "")  # PostgreSQL refuses it in a text
-    return value if len(value) <= _LONGEST_VALUE else value[: _LONGEST_VALUE - 1] + "…"
 
 
 def _first_line(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """A version's bundle as a model in memory, and its golden case."""
 
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from model_registry.bundle import GOLDEN_IMAGE, GOLDEN_LABELS, MODEL_FOLDER, Bundle
@@ -18,8 +19,13 @@ if TYPE_CHECKING:
 GOLDEN_DICE = 0.99
 
 
-def load_segmenter(bundle: Bundle, *, device: "torch.device", threads: int) -> "Segmenter":
-    """Load a bundle's folds as one ensemble; every checkpoint is verified before it is read."""
+def load_segmenter(
+    bundle: Bundle, *, device: "torch.device", threads: int, turn: AbstractContextManager[None] | None = None
+) -> "Segmenter":
+    """Load a bundle's folds as one ensemble; every checkpoint is verified before it is read.
+
+    ``turn`` is entered around each batch of windows, so that several segmenters can take turns.
+    """
     from spine.nnunet.segmentation import Segmenter
     from spine.nnunet.workspace import Workspace
 
@@ -33,6 +39,7 @@ def load_segmenter(bundle: Bundle, *, device: "torch.device", threads: int) -> "
         postprocessing=postprocessing_of(bundle),
         device=device,
         threads=threads,
+        turn=turn,
     )
 
 

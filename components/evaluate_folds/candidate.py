@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from components.evaluate_folds.predictions import Predictions
 from components.evaluate_folds.suspects import write_suspects
 from spine import progress
 from spine.dataset import Case
+from spine.environment import pins
 from spine.metrics.alternatives import write_alternatives
 from spine.metrics.scores import Evaluation
 from spine.nnunet.workspace import Workspace
@@ -37,8 +37,6 @@ from spine.volume.nifti import write_volume
 
 STEP = "evaluate_folds"
 _GOLDEN_SEED = 2026
-_ENVIRONMENT = ("torch", "nnunetv2", "numpy", "scipy", "nibabel", "spineline")
-"""What the golden case's answer was made with."""
 
 if TYPE_CHECKING:
     from spine.nnunet.segmentation import Segmenter
@@ -85,9 +83,7 @@ class Candidate:
         """Write what the chosen way came to, and return the record that quotes it."""
         self._write_golden_case(postprocessing)
         write_json(self.folder / POSTPROCESSING_FILE, postprocessing.model_dump(mode="json"))
-        write_text(
-            self.folder / ENVIRONMENT_FILE, "".join(f"{name}=={metadata.version(name)}\n" for name in _ENVIRONMENT)
-        )
+        write_text(self.folder / ENVIRONMENT_FILE, "".join(f"{pin}\n" for pin in pins()))
         write_json(self.folder / OUT_OF_FOLD_FILE, out_of_fold.model_dump(mode="json"))
         write_json(self.folder / TEST_FILE, test.model_dump(mode="json"))
         return EvaluationRecord(

@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.register_candidate.bundling import make_bundle
+from components.register_candidate.bundling import Ingredients, candidate_key, make_bundle
+from components.register_candidate.provenance import origins, trained_at
 from model_registry.bundle import Bundle
 from model_registry.champion import candidate_evaluation, dataset_of
 from model_registry.lifecycle import Registry
+from model_registry.origins import origins_of
 from model_registry.tracking import candidate_folder_of, deliver
 from model_registry.verdict import Verdict
 from spine import progress
 from spine.errors import InvalidValueError, SpinelineError
 from spine.journal import JOURNAL_FILE
+from spine.locks import held
 from spine.logs import run_program
 from spine.metrics.names import named_scores
 from spine.recipe import Recipe, given_recipe
@@ -32,7 +35,7 @@ from spine.records import (
 )
 from spine.settings import Settings, settings
 from spine.steps import run_step
-from spine.storage import digest_value, short
+from spine.storage import short
 
 if TYPE_CHECKING:
     from model_registry.mlflow_store import MlflowStore
@@ -40,6 +43,9 @@ if TYPE_CHECKING:
 STEP = "register_candidate"
 _SHOWN_OF_VERDICT = ("report.html", "verdict.json", "policy.json")
 _SHOWN_OF_EVALUATION = (TEST_FILE, OUT_OF_FOLD_FILE, ALTERNATIVES_FILE)
+_RECORD_FILE, _BUNDLE_FOLDER = "version.json", "bundle"
+_PATIENCE_S = 600.0
+"""How long a registration waits for another of the same weights."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -69,48 +75,11 @@ def register_candidate(
         except SpinelineError as error:
             _LOG.warning("the candidate's scores are not in MLflow: %s", error)
         return None
-    registry = Registry.at(root, services)
-    key = short(digest_value({"plan": plan.digest, "weights": [record.weights_sha256 for record in checkpoints]}))
-    folder = root / "models" / key
-    record_file = folder / "version.json"
-    if record_file.is_file():
-        return ModelVersion.read(record_file)
-    dataset = dataset_of(root, plan)
-    target = folder / "bundle"
-    bundle = (
-        Bundle(target)
-        if target.is_dir()
-        else make_bundle(
-            target,
-            root=root,
-            dataset=dataset,
-            plan=plan,
-            recipe=recipe,
-            checkpoints=checkpoints,
-            evaluation=evaluation,
-            verdict=verdict,
-            verdict_folder=candidate.verdict_folder,
-        )
-    )
-    progress.report(STEP, "bundle and register", done=1, total=2)
-    store = _store(root, services)
-    run_id = candidate.track(store, bundle=bundle)
-    version = store.create_version(
-        run_id=run_id, bundle=bundle.folder, digest=bundle.digest, tags={"recipe": recipe.name, "verdict": "pass"}
-    )
-    if version not in registry.state().versions:
-        registry.register(version=version, bundle=bundle, actor=services.acting, reason=verdict.summary)
-    record = ModelVersion(
-        version=version,
-        model_digest=bundle.digest,
-        verdict=verdict.digest,
-        evaluation=evaluation.digest,
-        mlflow_run=run_id,
-        folder=target.relative_to(root).as_posix(),
-    )
-    record.write(record_file)
-    progress.report(STEP, "bundle and register", done=2, total=2, note=f"version {version}")
-    return record
+    folder = root / "models" / short(candidate_key(plan, checkpoints))
+    with held(folder, wait_s=_PATIENCE_S, on_wait=_LOG.info):
+        if (folder / _RECORD_FILE).is_file():
+            return ModelVersion.read(folder / _RECORD_FILE)
+        return candidate.register(plan, folder, services)
 
 
 @dataclass(frozen=True)
@@ -128,8 +97,32 @@ class _Candidate:
         """Where the verdict and its evidence are kept."""
         return self.verdict.folder_below(self.root / self.evaluation.folder)
 
-    def track(self, store: "MlflowStore", *, bundle: Bundle | None = None) -> str:
-        """Complete the run that training began, with its scores and its bundle; end it and return its id."""
+    def register(self, plan: Plan, folder: Path, services: Settings) -> ModelVersion:
+        """Make the bundle, the version in MLflow and the first event; each is found again after a kill in between."""
+        store, registry = _store(self.root, services), Registry.at(self.root, services)
+        run_id = self.track(store)
+        progress.report(STEP, "bundle and register", done=1, total=2)
+        bundle = self._bundle(folder / _BUNDLE_FOLDER, plan, run_id, store, services)
+        store.show(run_id, parameters={"bundle": bundle.digest}, metrics={}, tags={})
+        version = store.create_version(
+            run_id=run_id, source=registry.location(bundle), digest=bundle.digest, tags=self._tags(bundle)
+        )
+        if version not in registry.state().versions:
+            registry.register(version=version, bundle=bundle, actor=services.acting, reason=self.verdict.summary)
+        record = ModelVersion(
+            version=version,
+            model_digest=bundle.digest,
+            verdict=self.verdict.digest,
+            evaluation=self.evaluation.digest,
+            mlflow_run=run_id,
+            folder=bundle.folder.relative_to(self.root).as_posix(),
+        )
+        record.write(folder / _RECORD_FILE)
+        progress.report(STEP, "bundle and register", done=2, total=2, note=f"version {version}")
+        return record
+
+    def track(self, store: "MlflowStore") -> str:
+        """Complete the run that training began, with its scores; end it and return its id."""
         folder = candidate_folder_of(self.root, self.checkpoints[0])
         run_id = deliver(
             folder,
@@ -142,7 +135,6 @@ class _Candidate:
             parameters={
                 "evaluated_folds": json.dumps(sorted(self.evaluation.folds)),
                 "verdict": self.verdict.digest,
-                **({"bundle": bundle.digest} if bundle else {}),
             },
             metrics={**self._metrics("test", TEST_FILE), **self._metrics("out_of_fold", OUT_OF_FOLD_FILE)},
             tags={"spineline.verdict": self.verdict.outcome},
@@ -150,6 +142,46 @@ class _Candidate:
         store.add_files(run_id, self._shown_files())
         store.set_status(run_id, "FINISHED", time_s=time.time())
         return run_id
+
+    def _bundle(self, target: Path, plan: Plan, run_id: str, store: "MlflowStore", services: Settings) -> Bundle:
+        if target.is_dir():
+            return Bundle(target)
+        dataset = dataset_of(self.root, plan)
+        made_of = Ingredients(
+            root=self.root,
+            dataset=dataset,
+            plan=plan,
+            recipe=self.recipe,
+            checkpoints=self.checkpoints,
+            evaluation=self.evaluation,
+            verdict=self.verdict,
+            origins=origins(
+                self.root,
+                dataset=dataset,
+                checkpoints=self.checkpoints,
+                run=run_id,
+                fold_runs=store.fold_runs(run_id),
+                image=services.image,
+            ),
+            trained_at=trained_at(self.root, self.checkpoints),
+        )
+        return make_bundle(target, made_of)
+
+    def _tags(self, bundle: Bundle) -> dict[str, str]:
+        """Return what MLflow's version says of where it comes from."""
+        where = origins_of(bundle)
+        started = next((record.started_from for record in self.checkpoints if record.started_from), None)
+        tags = {
+            "recipe": self.recipe.name,
+            "verdict": self.verdict.outcome,
+            "spineline.verdict": self.verdict.digest,
+            "spineline.plan": bundle.manifest.plan,
+            "spineline.git_revision": where.git_revision,
+            "spineline.dvc_hash": where.dvc_hash,
+            "spineline.code_revision": where.code_revision,
+            "spineline.started_from": started or "random weights",
+        }
+        return tags | {f"spineline.image.{step}": image for step, image in where.images.items()}
 
     def _shown_files(self) -> list[Path]:
         """Return what people look at, whatever the verdict is: who was refused must see why."""

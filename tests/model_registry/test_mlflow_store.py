@@ -5,8 +5,10 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -15,7 +17,9 @@ from mlflow import MlflowClient
 
 from model_registry.errors import TrackingError
 from model_registry.lifecycle import Registry
-from model_registry.mlflow_store import EXPERIMENT, MlflowStore, aliases_of
+from model_registry.mirroring import aliases_of, is_anchored
+from model_registry.mlflow_store import EXPERIMENT, MlflowStore
+from spine.errors import InvalidValueError
 from spine.journal import Entry
 
 MODEL = "vertebra-segmentation"
@@ -61,7 +65,9 @@ def versions(store: MlflowStore, run: str, tmp_path: Path) -> Callable[..., list
     """A function of digests that creates a version each."""
 
     def create(*digests: str) -> list[int]:
-        return [store.create_version(run_id=run, bundle=tmp_path, digest=digest, tags={}) for digest in digests]
+        return [
+            store.create_version(run_id=run, source=tmp_path.as_uri(), digest=digest, tags={}) for digest in digests
+        ]
 
     return create
 
@@ -202,19 +208,74 @@ def test_a_version_leads_to_its_run_and_its_bundle(
     client: MlflowClient, store: MlflowStore, run: str, tmp_path: Path
 ) -> None:
     folder = tmp_path / "a bundle"
-    number = store.create_version(run_id=run, bundle=folder, digest="sha256:a", tags={"recipe": "demo"})
+    number = store.create_version(run_id=run, source=folder.as_uri(), digest="sha256:a", tags={"recipe": "demo"})
     version = client.get_model_version(MODEL, str(number))
     assert (version.run_id, version.source, version.tags["recipe"]) == (run, folder.as_uri(), "demo")
 
 
-def test_relative_folders_are_recorded_as_absolute_ones(
-    tmp_path: Path, database: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+def test_two_versions_of_a_digest_that_are_created_at_once_become_one(
+    database: Path, run: str, client: MlflowClient
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    store = MlflowStore(f"sqlite:///{database}", artifacts=Path("artifacts"), model_name=MODEL)
-    run = store.candidate_run("x", name="x")
-    number = store.create_version(run_id=run, bundle=Path("bundle"), digest="sha256:a", tags={})
-    assert client.get_model_version(MODEL, str(number)).source == (tmp_path / "bundle").as_uri()
+    stores, ready = [open_store(database) for _ in range(4)], threading.Barrier(4)
+    for store in stores:
+        # Whoever asks first finds nothing; then all create.
+        store.version_of = _after(ready, store.version_of)  # type: ignore[method-assign]
+
+    def create(store: MlflowStore) -> int:
+        return store.create_version(run_id=run, source="s3://models/a", digest="sha256:a", tags={})
+
+    with ThreadPoolExecutor(4) as pool:
+        numbers = list(pool.map(create, stores))
+    assert len(set(numbers)) == 1
+    assert [int(version.version) for version in client.search_model_versions(f"name = '{MODEL}'")] == numbers[:1]
+    assert open_store(database).version_of("sha256:a") == numbers[0]
+
+
+def _after(ready: threading.Barrier, ask: Callable[[str], int | None]) -> Callable[[str], int | None]:
+    asked = []
+
+    def wait_once(digest: str) -> int | None:
+        found = ask(digest)
+        if not asked:
+            asked.append(digest)
+            ready.wait(30)
+        return found
+
+    return wait_once
+
+
+def test_a_tracking_server_is_not_given_a_folder_of_this_machine(tmp_path: Path) -> None:
+    store = MlflowStore("http://127.0.0.1:9", artifacts=tmp_path, model_name=MODEL)
+    with pytest.raises(InvalidValueError, match="SPINELINE_MODEL_STORE"):
+        store.create_version(run_id="r", source=tmp_path.as_uri(), digest="sha256:a", tags={})
+
+
+def test_the_anchor_follows_the_ledger_and_stays_where_the_ledger_lost_events(
+    store: MlflowStore, versions: Callable[..., list[int]], approved: Callable[..., Registry]
+) -> None:
+    versions("sha256:a", "sha256:b")
+    registry = approved(1)
+    assert store.anchor() is None
+    store.mirror(registry.state())
+    assert store.anchor() is None, "nobody told which event is the newest"
+    for number in (2, 3):
+        if number == 3:
+            registry.promote(1, actor="ann", reason="r", expected_serving=None)
+        store.mirror(registry.state(), events=registry.history())
+        assert store.anchor() == (number, registry.history()[-1].digest)
+    newest, shorter = store.anchor(), registry.history()[:2]
+    assert not is_anchored(shorter, newest)
+    store.mirror(registry.state(), events=shorter)
+    assert store.anchor() == newest
+    other = [event.model_copy(update={"reason": "another ledger"}) for event in registry.history()]
+    store.mirror(registry.state(), events=other)
+    assert store.anchor() == newest
+    assert is_anchored(registry.history(), newest)
+
+
+def test_an_anchor_that_is_none_of_ours_counts_as_none(store: MlflowStore, client: MlflowClient) -> None:
+    client.create_registered_model(MODEL, tags={"spineline.ledger": "rubbish"})
+    assert store.anchor() is None
 
 
 def test_aliases_follow_the_ledger_and_one_moved_by_hand_is_repaired(
@@ -297,6 +358,15 @@ def test_a_server_that_does_not_answer_is_told_in_one_line_within_seconds(tmp_pa
         with pytest.raises(TrackingError, match=f"MLflow at {uri}: .*{fault}") as told:
             MlflowStore(uri, artifacts=tmp_path, model_name=MODEL).check()
         assert "\n" not in str(told.value)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg2"])
+def test_a_postgresql_that_is_not_there_is_told_in_one_line_without_its_password(tmp_path: Path, scheme: str) -> None:
+    with pytest.raises(TrackingError, match=r"MLflow at postgresql\+psycopg2://127.0.0.1:9/db: .*refused") as told:
+        MlflowStore(f"{scheme}://ann:secret@127.0.0.1:9/db", artifacts=tmp_path, model_name=MODEL)
+    assert "\n" not in str(told.value)
+    assert "secret" not in str(told.value)
 
 
 MAKE = """

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from components.gate_candidate.report.entrants import Entrant
-from components.gate_candidate.report.intervals import scan_score
+from model_registry.intervals import scan_score
 from model_registry.pairing import Score, mean_dice, paired_scans, patient_differences, region_dice, scan_differences
 from model_registry.policy import AgainstChampion
 from model_registry.statistics import PairedDifference, bootstrap_of, paired_difference

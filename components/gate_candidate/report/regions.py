@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from components.gate_candidate.report.entrants import Entrant
-from components.gate_candidate.report.intervals import Estimate, Group, groups
+from model_registry.intervals import Estimate, Group, groups
 from spine.drawing.markup import NOTHING, Column, Markup, joined, number, percent, table, tag
 from spine.labels import NAMES
 from spine.metrics.scores import Evaluation

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from components.gate_candidate.report.entrants import Entrant
-from components.gate_candidate.report.intervals import groups
 from components.gate_candidate.report.regions import regions_table
+from model_registry.intervals import groups
 from spine.labels import REGIONS
 from spine.metrics.scores import Evaluation
 from spine.metrics.summary import summarize

@@ -1,63 +1,26 @@
-"""What MLflow shows of a candidate that passes its gate, and of one that does not."""
+"""What MLflow and the ledger show of a candidate that passes its gate, and of one that does not."""
 
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
+from components.register_candidate.bundling import candidate_key
 from components.register_candidate.program import register_candidate
-from model_registry.verdict import Verdict
-from spine.journal import JOURNAL_FILE, Journal
-from spine.recipe import load_recipe
-from spine.records import (
-    OUT_OF_FOLD_FILE,
-    RECORD_FILE,
-    TEST_FILE,
-    DatasetRevision,
-    EvaluationRecord,
-    FoldCheckpoint,
-    Plan,
-)
-from spine.settings import Settings
-from spine.storage import digest_value, short
+from model_registry.bundle import Bundle
+from model_registry.evidence_pack import make_evidence_pack
+from model_registry.lifecycle import Registry
+from model_registry.lineage import lineage_of
+from spine.records import OUT_OF_FOLD_FILE, TEST_FILE, DatasetRevision
+from spine.settings import Settings, child_environment
+from spine.storage import short
 
-FOLD = "candidates/abc/Dataset001_Vertebrae/SpineTrainer__nnUNetPlans__3d_fullres/fold_0"
-
-
-@pytest.fixture
-def judged(tmp_path, make_bundle):
-    """A trained, evaluated and judged candidate, its bundle made already."""
-    root = tmp_path / "root"
-    plan = Plan(
-        dataset="d", dataset_folder="datasets/x/data", recipe="r", plans_digest="p", configuration="3d_fullres",
-        folder="plans/p",
-    )  # fmt: skip
-    DatasetRevision(
-        repository=".", git_revision="0" * 40, dvc_hash="0" * 32, folder="datasets/x/data", cases=1, test_cases=1
-    ).write(root / "datasets/x" / RECORD_FILE)
-    fold = FoldCheckpoint(
-        plan=plan.digest,
-        training="t",
-        fold=0,
-        weights_sha256="w",
-        started_from=None,
-        epochs=2,
-        seconds=1.0,
-        folder=FOLD,
-    )
-    _trained(root / FOLD)
-    bundle = make_bundle(root / "models" / short(digest_value({"plan": plan.digest, "weights": ["w"]})) / "bundle")
-    for name in (TEST_FILE, OUT_OF_FOLD_FILE):
-        (root / "evaluations/e").mkdir(parents=True, exist_ok=True)
-        (root / "evaluations/e" / name).write_bytes((bundle.folder / "evaluation.json").read_bytes())
-    evaluation = EvaluationRecord(
-        plan=plan.digest, checkpoints=(fold.digest,), folds=(0,), recipe_name="demo", folder="evaluations/e",
-        test_evaluation=bundle.manifest.evaluation, out_of_fold_evaluation=bundle.manifest.evaluation,
-        postprocessing="pp",
-    )  # fmt: skip
-    return {
-        "root": root, "plan": plan, "recipe": load_recipe("demo"), "checkpoints": [fold], "evaluation": evaluation,
-        "verdict": Verdict.read(bundle.folder / "verdict.json"),
-    }  # fmt: skip
+MODEL = "vertebra-segmentation"
 
 
 def keep_verdict(judged) -> None:
@@ -66,18 +29,8 @@ def keep_verdict(judged) -> None:
     (folder / "report.html").write_text("<html>")
 
 
-def _trained(folder: Path) -> None:
-    folder.mkdir(parents=True)
-    journal = Journal(folder / JOURNAL_FILE)
-    journal.status("RUNNING")
-    for epoch in (1, 2):
-        journal.metrics({"train_loss": 0.5 / epoch}, step=epoch)
-    journal.status("FINISHED")
-
-
-@pytest.fixture
-def services(tmp_path):
-    return Settings(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}", actor="ann")
+def folder_of(judged) -> Path:
+    return judged["root"] / "models" / short(candidate_key(judged["plan"], judged["checkpoints"]))
 
 
 def runs(services):
@@ -91,14 +44,14 @@ def runs(services):
 
 @pytest.mark.slow
 def test_a_candidate_that_passes_is_a_version_of_the_run_that_training_began(judged, services):
-    keep_verdict(judged)
     version = register_candidate(**judged, services=services)
-    client, candidate, (fold,) = runs(services)
+    client, candidate, folds = runs(services)
     assert (version.version, version.mlflow_run) == (1, candidate.info.run_id)
     assert client.get_model_version("vertebra-segmentation", "1").run_id == candidate.info.run_id
     assert (candidate.info.status, candidate.data.tags["spineline.verdict"]) == ("FINISHED", "pass")
     assert candidate.data.metrics["test/dice_scan_mean"] == pytest.approx(1.0)
-    assert [point.step for point in client.get_metric_history(fold.info.run_id, "train_loss")] == [1, 2]
+    for fold in folds:
+        assert [point.step for point in client.get_metric_history(fold.info.run_id, "train_loss")] == [1, 2]
     assert "verdict.json" in {file.path for file in client.list_artifacts(candidate.info.run_id)}
     assert register_candidate(**judged, services=services) == version, "the same weights are registered once"
 
@@ -122,3 +75,119 @@ def test_a_candidate_that_fails_needs_no_mlflow(judged, caplog):
     away = Settings(tracking_uri="http://127.0.0.1:9")
     assert register_candidate(**judged, services=away) is None
     assert "the candidate's scores are not in MLflow" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_version_holds_all_that_serves_and_explains_it_and_leads_back_to_where_it_comes_from(judged, services):
+    version = register_candidate(**judged, services=services)
+    bundle = Bundle(judged["root"] / version.folder)
+    bundle.verify(expected=version.model_digest)
+    assert set(bundle.manifest.files) >= {
+        "MLmodel", "requirements.txt", "input_example.json", "code/model_registry/pyfunc.py", "labels.json",
+        "lineage.json", "environment.txt", "recipe.json", "postprocessing.json", "verdict.json", "policy.json",
+        "evaluation.json", "report.html", "golden/image.nii.gz", "golden/labels.nii.gz", "model/plans.json",
+        "model/dataset_fingerprint.json", "model/fold_0/checkpoint_final.pth", "records/dataset.json",
+    }  # fmt: skip
+    assert [(each["label"], each["name"]) for each in bundle.json("labels.json")][::24] == [(1, "C1"), (25, "S1")]
+    client, candidate, folds = runs(services)
+    dataset = DatasetRevision.read(judged["root"] / "datasets/x/record.json")
+    lineage = lineage_of(Registry.at(judged["root"], services), 1)
+    assert lineage.origins.model_dump() == {
+        "code_revision": "c" * 40,
+        "images": {"train_folds": "train:1", "register_candidate": "registry:1"},
+        "git_revision": dataset.git_revision,
+        "dvc_hash": dataset.dvc_hash,
+        "run": candidate.info.run_id,
+        "fold_runs": {int(fold.data.tags["spineline.fold"]): fold.info.run_id for fold in folds},
+    }
+    shown = client.get_model_version(MODEL, "1")
+    assert shown.source == bundle.folder.as_uri()
+    assert shown.tags["spineline.dvc_hash"] == dataset.dvc_hash
+    assert shown.tags["spineline.code_revision"] == "c" * 40
+    assert shown.tags["spineline.image.train_folds"] == "train:1"
+    assert candidate.data.params["bundle"] == bundle.digest
+
+
+@pytest.mark.slow
+def test_what_a_version_was_made_from_is_in_its_evidence_pack(judged, services):
+    register_candidate(**judged, services=services)
+    registry = Registry.at(judged["root"], services)
+    registry.approve(1, actor="ben", reason="looked at the report")
+    with zipfile.ZipFile(make_evidence_pack(registry, 1)) as pack:
+        card = pack.read("model_card.md").decode()
+        assert json.loads(pack.read("lineage.json"))["origins"]["code_revision"] == "c" * 40
+        assert {"torch", "numpy"} <= {each["name"] for each in json.loads(pack.read("sbom.cdx.json"))["components"]}
+    assert f"| code | {'c' * 40} |" in card
+    assert "| started from | random weights |" in card
+    assert "| trained on spacings (mm) | 6 × 6 × 6 to 6 × 6 × 6 |" in card
+    assert "| train | 2 | 2 | 2 of 25 | C1, C2," in card
+    assert "| test | 1 | 1 | 2 of 25 | C1, C2," in card
+
+
+@pytest.mark.slow
+def test_a_registration_that_was_killed_before_the_ledger_knew_goes_on_with_the_same_version(judged, services):
+    first = register_candidate(**judged, services=services)
+    (folder_of(judged) / "version.json").unlink()
+    shutil.rmtree(judged["root"] / "ledger")
+    assert register_candidate(**judged, services=services) == first
+    assert [event.version for event in Registry(judged["root"]).history()] == [1]
+
+
+@pytest.mark.slow
+def test_the_same_candidate_gives_the_same_digest_when_its_bundle_is_made_again(judged, services):
+    first = register_candidate(**judged, services=services)
+    shutil.rmtree(folder_of(judged))
+    assert register_candidate(**judged, services=services) == first
+
+
+@pytest.mark.slow
+def test_with_a_model_store_the_version_lies_there_and_mlflow_says_so(judged, services, tmp_path):
+    away = Settings(**{**services.model_dump(), "model_store": str(tmp_path / "store")})
+    version = register_candidate(**judged, services=away)
+    client, _, _ = runs(services)
+    stored = tmp_path / "store" / short(version.model_digest)
+    assert client.get_model_version(MODEL, "1").source == stored.as_uri()
+    Bundle(stored).verify(expected=version.model_digest)
+
+
+@pytest.mark.slow
+def test_a_version_on_s3_is_loaded_by_mlflow_from_there(judged, services, s3_server, credentials, monkeypatch):
+    import boto3
+    import mlflow
+
+    bucket = "registered"
+    boto3.client("s3", endpoint_url=s3_server).create_bucket(Bucket=bucket)
+    place = {"model_store": f"s3://{bucket}/models", "s3_endpoint": s3_server}
+    version = register_candidate(**judged, services=Settings(**{**services.model_dump(), **place}))
+    shutil.rmtree(folder_of(judged))
+    monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", s3_server)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", services.mlflow_uri)
+    model = mlflow.pyfunc.load_model(f"models:/{MODEL}/{version.version}")
+    (report,) = model.predict(model.input_example)["report"]
+    assert json.loads(report)["model_digest"] == version.model_digest
+
+
+REGISTER = """
+import pickle, sys
+from components.register_candidate.program import register_candidate
+from spine.settings import settings
+with open(sys.argv[1], "rb") as stream:
+    print(register_candidate(**pickle.load(stream), services=settings()).version)
+"""
+
+
+@pytest.mark.slow
+def test_two_registrations_at_once_make_one_version(judged, services, tmp_path):
+    given = tmp_path / "given.pickle"
+    given.write_bytes(pickle.dumps(judged))
+    environment = child_environment(SPINELINE_TRACKING_URI=services.mlflow_uri, SPINELINE_ACTOR="ann")
+    command = [sys.executable, "-c", REGISTER, str(given)]
+    started = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    ended = [process.communicate() for process in started]
+    assert [out.splitlines()[-1:] for out, _ in ended] == [["1"], ["1"]], ended
+    assert [event.kind for event in Registry(judged["root"]).history()] == ["register"]
+    known = runs(services)[0].search_model_versions(f"name = '{MODEL}'")
+    assert [int(version.version) for version in known] == [1]

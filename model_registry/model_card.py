@@ -1,0 +1,197 @@
+"""The model card of a version, in Markdown: what it is for, what it learnt from, how good it is, what it can't do."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from model_registry.bundle import Bundle
+from model_registry.envelope import envelope_of
+from model_registry.intervals import Estimate, groups
+from model_registry.ledger import Event
+from model_registry.lineage import Lineage, verdict_of
+from model_registry.verdict import Rule, Verdict
+from spine.dataset import MANIFEST_FILE as DATASET_MANIFEST
+from spine.dataset import Manifest
+from spine.labels import NAMES
+from spine.metrics.scores import Evaluation
+from spine.storage import short
+
+DATASET_FILE: Final = f"dataset_{DATASET_MANIFEST}"
+_NONE: Final = "-"
+_USE: Final = (
+    "Labels the vertebrae C1 to S1 in computed tomography of the spine, one id a vertebra, for research and as "
+    "decision support whose every mask a trained reader looks at.",
+    "**Not for clinical use.** It is no medical device: no diagnosis, treatment or report may rest on it.",
+    "Not meant for magnetic resonance, for radiographs, for spines with implants, fractures or tumours that the data "
+    "below don't show, or for children, unless the data below show them.",
+)
+_LIMITS: Final = (
+    "Spines with a vertebra too many or too few (L6, T13, sacralised L5) have no label of their own: names may be "
+    "shifted by one.",
+    "A vertebra that the field of view cuts is labelled as far as it is seen: its volume is a lower bound.",
+    "Intervals say how far the mean of these patients may be off, not how it does on other scanners, protocols or "
+    "populations.",
+)
+
+
+def model_card(bundle: Bundle, *, name: str, lineage: Lineage) -> str:
+    """Return the model card of a version in Markdown; what its bundle doesn't hold is said to be unknown."""
+    evaluation = Evaluation.parse(bundle.json("evaluation.json"), where=bundle.folder / "evaluation.json")
+    verdict = verdict_of(bundle)
+    sections = (
+        (f"# {name}, version {lineage.version}", ["**For research and decision support, not for clinical use.**"]),
+        ("## What it is", _facts(bundle, lineage)),
+        ("## Intended use", _bullets(_USE)),
+        ("## Data", _data(bundle, lineage)),
+        ("## How good it is", _performance(evaluation)),
+        ("## Limits", _bullets(_limits(evaluation, verdict))),
+        ("## How it was decided", _decision(verdict, lineage)),
+        ("## What became of it", _events(lineage.events)),
+    )
+    return "\n\n".join("\n".join([title, "", *lines]) for title, lines in sections) + "\n"
+
+
+def _facts(bundle: Bundle, lineage: Lineage) -> list[str]:
+    origins = lineage.origins
+    spacing = envelope_of(bundle)
+    facts = {
+        "model digest": lineage.model_digest,
+        "recipe": lineage.recipe,
+        "network": f"nnU-Net v2, configuration {lineage.configuration}, plans {lineage.plans_digest or 'unknown'}",
+        "folds": ", ".join(str(fold.fold) for fold in lineage.folds),
+        "started from": f"version {lineage.started_from}" if lineage.started_from else _start(lineage),
+        "code": origins.code_revision,
+        "life": lineage.life,
+        "trained on spacings (mm)": f"{_triple(spacing.least_spacing_mm)} to {_triple(spacing.largest_spacing_mm)}"
+        if spacing
+        else "unknown",
+    }
+    return _table(["", ""], facts.items())
+
+
+def _start(lineage: Lineage) -> str:
+    if all(fold.epochs is None for fold in lineage.folds):
+        return "unknown"
+    weights = next((fold.started_from for fold in lineage.folds if fold.started_from), None)
+    return f"weights {short(weights)} of no version" if weights else "random weights"
+
+
+def _data(bundle: Bundle, lineage: Lineage) -> list[str]:
+    origins = lineage.origins
+    revision = [f"Data set {origins.dvc_hash}, git revision {origins.git_revision}.", ""]
+    if not (bundle.folder / DATASET_FILE).is_file():
+        return [*revision, "Its cases are not listed in the bundle."]
+    manifest = Manifest.parse(bundle.json(DATASET_FILE), where=bundle.folder / DATASET_FILE)
+    splits = {split: manifest.members(split=split) for split in ("train", "test")}
+    counts = [
+        (split, len(cases), len({case.patient for case in cases}), *(_shown(case.label_voxels for case in cases)))
+        for split, cases in splits.items()
+    ]
+    left_out = f"{len(manifest.quarantine)} cases were left out by the checks." if manifest.quarantine else ""
+    table = _table(["split", "scans", "patients", "levels shown", "levels not shown"], counts)
+    return [*revision, *table, *(["", left_out] if left_out else [])]
+
+
+def _shown(voxels: Iterable[dict[str, int]]) -> tuple[str, str]:
+    seen = {name for case in voxels for name, count in case.items() if count}
+    return f"{len(seen)} of {len(NAMES)}", ", ".join(name for name in NAMES.values() if name not in seen) or "none"
+
+
+def _performance(evaluation: Evaluation) -> list[str]:
+    said = (
+        f"On the {evaluation.summary.scans} scans of the locked test set, which nothing was chosen on. In brackets the "
+        "95 % interval over patients. Dice is of the vertebrae that the reference shows; one that is missed counts 0."
+    )
+    rows = [
+        (group.name, group.patients, group.vertebrae, group.missed, _share(group.dice), _share(group.nsd_3mm),
+         _millimetres(group.hd95_mm), _share(group.id_rate))
+        for group in groups(evaluation)
+    ]  # fmt: skip
+    columns = ["vertebrae", "patients", "seen", "missed", "Dice", "NSD at 3 mm", "HD95 (mm)", "ID rate"]
+    return [said, "", *_table(columns, rows)]
+
+
+def _limits(evaluation: Evaluation, verdict: Verdict) -> Iterator[str]:
+    summary = evaluation.summary
+    if verdict.regions_without_cases:
+        yield f"Never tested on {_listed(verdict.regions_without_cases)}: nothing is known of it there."
+    if verdict.levels_without_cases:
+        yield f"Levels without a test case: {_listed(verdict.levels_without_cases)}."
+    if verdict.regions_not_compared:
+        yield f"Too few patients to compare it with the model in use: {_listed(verdict.regions_not_compared)}."
+    if summary.wrong_level_cases:
+        yield f"Named at a wrong level: {len(summary.wrong_level_cases)} of {summary.scans} test scans."
+    if summary.extra_vertebra_cases:
+        yield f"A vertebra too many: {len(summary.extra_vertebra_cases)} of {summary.scans} test scans."
+    yield from (f"Reader's flag '{flag}': {count} vertebrae of the test set." for flag, count in _flags(evaluation))
+    undecided = [rule.name for rule in verdict.rules if rule.passed is None]
+    if undecided:
+        yield f"Left open by the evidence: {_listed(undecided)}."
+    yield from _LIMITS
+
+
+def _flags(evaluation: Evaluation) -> list[tuple[str, int]]:
+    raised = [flag for scan in evaluation.scans for vertebra in scan.vertebrae for flag in vertebra.flags]
+    return [(flag, raised.count(flag)) for flag in sorted(set(raised))]
+
+
+def _decision(verdict: Verdict, lineage: Lineage) -> list[str]:
+    rival = "the model in use on the same scans" if verdict.champion else "no model, as none was in use"
+    said = f"Verdict **{verdict.outcome}** under policy {lineage.policy}, held against {rival}: {verdict.summary}"
+    rows = [(rule.name, *_ruling(rule), rule.expected, _passed(rule)) for rule in verdict.rules]
+    return [_text(said), "", *_table(["rule", "value", "interval", "expected", "met"], rows)]
+
+
+def _ruling(rule: Rule) -> tuple[str, str]:
+    value = rule.difference.mean if rule.difference else rule.value
+    low, high = (rule.difference.low, rule.difference.high) if rule.difference else (rule.low, rule.high)
+    return _number(value), _NONE if low is None or high is None else f"{_number(low)} to {_number(high)}"
+
+
+def _passed(rule: Rule) -> str:
+    return "open" if rule.passed is None else "yes" if rule.passed else "no"
+
+
+def _events(events: Sequence[Event]) -> list[str]:
+    rows = [(event.number, event.at, event.actor, f"{event.kind} {event.version}", event.reason) for event in events]
+    return _table(["event", "when (UTC)", "who", "what", "why"], rows)
+
+
+def _share(found: Estimate) -> str:
+    return _written(found, digits=3)
+
+
+def _millimetres(found: Estimate) -> str:
+    return _written(found, digits=1)
+
+
+def _written(found: Estimate, *, digits: int) -> str:
+    if found.value is None:
+        return _NONE
+    value = f"{found.value:.{digits}f}"
+    return f"{value} [{found.interval[0]:.{digits}f}, {found.interval[1]:.{digits}f}]" if found.interval else value
+
+
+def _number(value: float | None) -> str:
+    return _NONE if value is None else f"{value:.4g}"
+
+
+def _triple(values: tuple[float, float, float]) -> str:
+    return " × ".join(f"{value:.3g}" for value in values)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)
+
+
+def _bullets(lines: Iterable[str]) -> list[str]:
+    return [f"- {_text(line)}" for line in lines]
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    head = [columns, ["---"] * len(columns)]
+    return [f"| {' | '.join(_text(str(cell)) for cell in row)} |" for row in (*head, *rows)]
+
+
+def _text(text: str) -> str:
+    """Return a text that ends no cell, line or paragraph and is no HTML, whoever wrote it."""
+    return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())

@@ -1,0 +1,104 @@
+"""A version as MLflow's python_function: a column of scans in, their masks and reports out."""
+
+import base64
+import binascii
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from model_registry.bundle import Bundle
+from model_registry.models import load_segmenter, spacing_mm
+from spine.errors import InvalidValueError
+from spine.labels import NAMES
+from spine.postprocessing.decoding import Decoded
+from spine.settings import settings
+from spine.storage import strict_json
+from spine.volume.fitting import require_fitting
+from spine.volume.nifti import read_image, write_volume
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCAN: Final = "scan"
+"""Column of scans: the content of a .nii or .nii.gz file in base64."""
+PATH: Final = "path"
+"""Column of scans on this machine: the path of a .nii or .nii.gz file. The server never reads it."""
+MASK: Final = "mask"
+"""Column of masks: a .nii.gz file of ids 0-25 in base64, on the scan's own grid."""
+REPORT: Final = "report"
+"""Column of JSON: what was found."""
+_NOTICE = "for research and decision support, not for clinical use"
+_GZIP = b"\x1f\x8b"
+
+
+def _load_pyfunc(folder: str) -> "ScanModel":
+    """Load the model in a bundle's folder, as MLflow asks every loader module to."""
+    return ScanModel(Bundle(Path(folder)))
+
+
+class ScanModel:
+    """A bundle in memory; every file of it had its recorded digest before any checkpoint was read."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        bundle.verify(expected=bundle.digest)
+        from spine.nnunet.segmentation import best_device
+
+        self._bundle = bundle
+        self._segmenter = load_segmenter(bundle, device=best_device(), threads=settings().cpu_threads)
+
+    def predict(self, scans: "pd.DataFrame", params: dict[str, Any] | None = None) -> "pd.DataFrame":  # noqa: ARG002
+        """Label the scan of every row, which its ``scan`` holds or its ``path`` names.
+
+        Returns a frame of as many rows with the columns ``mask`` and ``report``. Raises InvalidValueError for a row
+        with neither or both, and what reading a volume raises.
+        """
+        import pandas as pd
+
+        answers = [self._answer(row) for row in scans.to_dict("records")]
+        return pd.DataFrame(answers, columns=[MASK, REPORT], index=scans.index)
+
+    def _answer(self, row: Mapping[str, Any]) -> dict[str, str]:
+        with tempfile.TemporaryDirectory() as folder:
+            image = read_image(_scan_file(row, below=Path(folder)))
+            require_fitting(image.grid, spacing_mm=spacing_mm(self._bundle))
+            decoded = self._segmenter.decode(image)
+            mask = Path(folder) / "mask.nii.gz"
+            write_volume(mask, decoded.labels)
+            report = {"model_digest": self._bundle.digest, "notice": _NOTICE, "vertebrae": _found(decoded)}
+            return {MASK: base64.b64encode(mask.read_bytes()).decode(), REPORT: strict_json(report)}
+
+
+def _scan_file(row: Mapping[str, Any], *, below: Path) -> Path:
+    """Return the file of a row's scan; one that came as text is written to the folder ``below``."""
+    given = {name: row[name] for name in (SCAN, PATH) if isinstance(row.get(name), str) and row[name]}
+    if len(given) != 1:
+        raise InvalidValueError("row", ", ".join(sorted(given)) or None, expected=f"either '{SCAN}' or '{PATH}'")
+    if PATH in given:
+        return Path(given[PATH])
+    try:
+        content = base64.b64decode(given[SCAN], validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidValueError(SCAN, given[SCAN][:20], expected="a NIfTI file in base64") from error
+    file = below / ("scan.nii.gz" if content.startswith(_GZIP) else "scan.nii")
+    file.write_bytes(content)
+    return file
+
+
+def _found(decoded: Decoded) -> list[dict[str, Any]]:
+    """Return the vertebrae of a mask from superior to inferior, under the names of the server's report."""
+    return [
+        {
+            "label": named.label,
+            "name": NAMES[named.label],
+            "voxels": named.voxels,
+            "volume_mm3": round(named.mm3, 3),
+            "centroid_mm": [round(place, 3) for place in named.centroid_mm],
+            "confidence": round(named.confidence, 4),
+            "margin": round(named.margin, 3),
+            "touches_border": named.touches_border,
+            "flags": list(named.flags),
+        }
+        for named in decoded.vertebrae
+        if named.voxels
+    ]
