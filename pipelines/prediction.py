@@ -3,18 +3,19 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from model_registry.envelope import envelope_of
 from model_registry.lifecycle import Registry
 from spine.errors import InvalidValueError
-from spine.labels import NAMES
 from spine.settings import settings
 from spine.volume.fitting import require_fitting
 from spine.volume.nifti import SUFFIXES, read_image, write_volume
 
 
 def predict_file(root: Path, *, image: Path, mask: Path, version: int | None, threads: int) -> dict[str, Any]:
-    """Write the mask of ``image`` and return what was found; bad input is refused before a model is loaded."""
+    """Write the mask of ``image`` and return the server's report of it; bad input is refused before a model is loaded.
+
+    The result is a SegmentationReport as strict JSON has it, with the path of the ``mask``.
+    """
     if not mask.name.endswith(SUFFIXES):
         raise InvalidValueError("OUT", mask.name, expected="a name that ends in .nii.gz or .nii")
     if mask.exists() and image.exists() and mask.samefile(image):
@@ -27,18 +28,12 @@ def predict_file(root: Path, *, image: Path, mask: Path, version: int | None, th
             "version in use", None, expected="a promoted version (`spineline promote`), or --version"
         )
     bundle = registry.verified_bundle(chosen)
+    from components.serve_model.vertebrae import report
     from model_registry.models import load_segmenter, spacing_mm
     from spine.nnunet.segmentation import best_device
 
     require_fitting(scan.grid, spacing_mm=spacing_mm(bundle), path=image)
     decoded = load_segmenter(bundle, device=best_device(), threads=threads).decode(scan)
     write_volume(mask, decoded.labels)
-    counts = np.bincount(decoded.labels.array.ravel(), minlength=26)
-    return {
-        "version": chosen,
-        "model_digest": bundle.digest,
-        "mask": str(mask),
-        "vertebrae": {NAMES[label]: int(counts[label]) for label in NAMES if counts[label]},
-        "flags": {NAMES[vertebra.label]: list(vertebra.flags) for vertebra in decoded.vertebrae if vertebra.flags},
-        "notice": "for research and decision support, not for clinical use",
-    }
+    told = report(decoded, scan, version=chosen, model_digest=bundle.digest, envelope=envelope_of(bundle))
+    return {"mask": str(mask), **told.model_dump(mode="json")}

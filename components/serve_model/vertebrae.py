@@ -1,29 +1,53 @@
-"""What a mask says of every vertebra in it: name, code, volume, centroid, and whether the scan cuts it."""
+"""What the reader of a mask is told: every vertebra with its name, place, size and flags, and flags of the scan."""
 
-import numpy as np
+from typing import Annotated, Final
 
-from spine.labels import VERTEBRAE
-from spine.metrics.profiles import Profiles
+from pydantic import Field
+
+from components.serve_model.reader_flags import DEFINITIONS, NOT_COMPARED, SCAN_DEFINITIONS, scan_flags
+from model_registry.envelope import Envelope
+from spine.labels import NAMES, VERTEBRAE
+from spine.postprocessing.decoding import Decoded, Named
+from spine.postprocessing.flags import DEFINITIONS as VERTEBRA_DEFINITIONS
 from spine.values import Value
 from spine.volume.grid import Grid
 from spine.volume.nifti import Volume
 
 DISCLAIMER = "for research and decision support, not for clinical use"
+FLAG_NAMES: Final = tuple(DEFINITIONS)
+"""Every flag that a report can hold, of a scan or of a vertebra."""
+
+
+def _defined(what: str, definitions: dict[str, str]) -> str:
+    return "\n".join((what, "", *(f"- `{name}`: {meaning}" for name, meaning in definitions.items())))
+
+
+ScanFlag = Annotated[str, Field(json_schema_extra={"enum": list(SCAN_DEFINITIONS)})]
+VertebraFlag = Annotated[str, Field(json_schema_extra={"enum": list(VERTEBRA_DEFINITIONS)})]
 
 
 class VertebraFinding(Value):
     """One vertebra of a mask."""
 
-    label: int
-    name: str
-    snomed: str
-    """SNOMED CT code."""
+    label: int = Field(ge=1, le=25, description="Its id in the mask, 1-25; of a split name that of most of it.")
+    name: str = Field(description="C1 to S1.")
+    snomed: str = Field(description="SNOMED CT code.")
     voxels: int
     volume_mm3: float
-    centroid_mm: tuple[float, float, float]
-    """Mean of its voxel centres in RAS+ millimetres."""
-    touches_border: bool
-    """Whether the field of view cuts it, so that its volume is a lower bound."""
+    centroid_mm: tuple[float, float, float] = Field(description="Mean of its voxel centres in RAS+ millimetres.")
+    confidence: float = Field(
+        ge=0,
+        le=1,
+        description="The network's mean share for the name, background left out, over up to 500 voxels of it.",
+    )
+    margin: float = Field(
+        ge=0,
+        description="By how much, in nats, the best naming of the spine that gives it another name is less likely.",
+    )
+    touches_border: bool = Field(description="Whether the field of view cuts it: its volume is a lower bound.")
+    flags: tuple[VertebraFlag, ...] = Field(
+        description=_defined("What to look at, from the gravest to the mildest:", VERTEBRA_DEFINITIONS)
+    )
 
 
 class GridOfScan(Value):
@@ -36,39 +60,59 @@ class GridOfScan(Value):
 
 
 class SegmentationReport(Value):
-    """The answer of ``POST /v1/segmentations`` where JSON was asked for."""
+    """What a version found in a scan."""
 
     version: int
     model_digest: str
     disclaimer: str = DISCLAIMER
     grid: GridOfScan
-    vertebrae: tuple[VertebraFinding, ...]
+    vertebrae: tuple[VertebraFinding, ...] = Field(description="From superior to inferior.")
+    stray_voxels: dict[str, int] = Field(
+        description="Voxels of the mask, by name, of crumbs that belong to none of the vertebrae."
+    )
+    flags: tuple[ScanFlag, ...] = Field(description=_defined("What to know of the whole scan:", SCAN_DEFINITIONS))
+    remarks: tuple[str, ...] = Field(
+        description="A sentence for each flag of the scan, and for what could not be compared with the training."
+    )
+
+    def raised(self) -> tuple[str, ...]:
+        """Return every flag of the scan and of its vertebrae, as often as it was raised."""
+        return self.flags + tuple(flag for vertebra in self.vertebrae for flag in vertebra.flags)
 
 
-def report(mask: Volume, *, version: int, model_digest: str) -> SegmentationReport:
-    """Describe a uint8 label map of ids 0-25, shape (i, j, k)."""
+def report(
+    decoded: Decoded, scan: Volume, *, version: int, model_digest: str, envelope: Envelope | None
+) -> SegmentationReport:
+    """Describe the mask of a scan (i, j, k) in HU, both on one grid.
+
+    ``envelope`` is that of the version's bundle; without one the scan is not compared with the training, which the
+    remarks say.
+    """
+    outside = {} if envelope is None else scan_flags(scan, decoded.labels, envelope=envelope)
     return SegmentationReport(
-        version=version, model_digest=model_digest, grid=_grid(mask.grid), vertebrae=findings(mask)
+        version=version,
+        model_digest=model_digest,
+        grid=_grid(scan.grid),
+        vertebrae=tuple(_finding(named) for named in decoded.vertebrae if named.voxels),
+        stray_voxels={NAMES[label]: count for label, count in sorted(decoded.strays.items())},
+        flags=tuple(outside),
+        remarks=(NOT_COMPARED,) if envelope is None else tuple(outside.values()),
     )
 
 
-def findings(mask: Volume) -> tuple[VertebraFinding, ...]:
-    """Return the vertebrae of a label map by label, those without a voxel left out."""
-    profiles = Profiles.of(mask.array)
-    voxels = profiles.axes[0].sum(axis=1)
-    centroids, cut = profiles.centroids_mm(mask.grid), profiles.border_labels()
-    return tuple(
-        VertebraFinding(
-            label=vertebra.id,
-            name=vertebra.name,
-            snomed=vertebra.snomed,
-            voxels=int(voxels[vertebra.id]),
-            volume_mm3=round(int(voxels[vertebra.id]) * mask.grid.voxel_mm3, 3),
-            centroid_mm=_rounded(centroids[vertebra.id]),
-            touches_border=vertebra.id in cut,
-        )
-        for vertebra in VERTEBRAE
-        if voxels[vertebra.id]
+def _finding(named: Named) -> VertebraFinding:
+    vertebra = VERTEBRAE[named.label - 1]
+    return VertebraFinding(
+        label=vertebra.id,
+        name=vertebra.name,
+        snomed=vertebra.snomed,
+        voxels=named.voxels,
+        volume_mm3=round(named.mm3, 3),
+        centroid_mm=_rounded(named.centroid_mm),
+        confidence=round(named.confidence, 4),
+        margin=round(named.margin, 3),
+        touches_border=named.touches_border,
+        flags=named.flags,
     )
 
 
@@ -76,6 +120,6 @@ def _grid(grid: Grid) -> GridOfScan:
     return GridOfScan(shape=grid.shape, spacing_mm=grid.spacing_mm, orientation=grid.orientation, affine=grid.affine)
 
 
-def _rounded(point: "np.typing.NDArray[np.float64]") -> tuple[float, float, float]:
-    x, y, z = (round(float(value), 3) for value in point)
+def _rounded(point: tuple[float, float, float]) -> tuple[float, float, float]:
+    x, y, z = (round(value, 3) for value in point)
     return (x, y, z)

@@ -3,13 +3,14 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
 
-from pipelines.cli.output import console, print_json
+from pipelines.cli.output import console, print_json, print_table
 from spine.settings import settings
 
+_FINDINGS: Final = ("vertebra", "mm³", "centroid, mm", "confidence", "margin, nats", "look at")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print strict JSON.")]
 
 
@@ -32,12 +33,22 @@ def predict(
     if as_json:
         print_json(answer)
         return
-    names = ", ".join(answer["vertebrae"]) or "no vertebra found"
+    names = ", ".join(found["name"] for found in answer["vertebrae"]) or "no vertebra found"
     console.print(
         f"{mask}: {names} (version {answer['version']}; not for clinical use)", highlight=False, soft_wrap=True
     )
-    for name, flags in answer["flags"].items():
-        console.print(f"  look at {name}: {', '.join(flags)}", highlight=False, soft_wrap=True)
+    rows = [_row(found) for found in answer["vertebrae"]]
+    if rows:
+        print_table("From superior to inferior", _FINDINGS, rows)
+    strays = [f"{count} stray voxels are called {name}" for name, count in answer["stray_voxels"].items()]
+    for told in (*answer["flags"], *answer["remarks"], *strays):
+        console.print(f"  {told}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _row(found: dict[str, Any]) -> tuple[object, ...]:
+    place = ", ".join(f"{edge:.0f}" for edge in found["centroid_mm"])
+    confidence, margin = (f"{found[name]:.2f}" for name in ("confidence", "margin"))
+    return found["name"], f"{found['volume_mm3']:.0f}", place, confidence, margin, ", ".join(found["flags"])
 
 
 def serve(

@@ -11,8 +11,9 @@ from spine.metrics.scores import Evaluation
 from spine.postprocessing.components import keep_largest
 from spine.postprocessing.decoding import Decoded, decode
 from spine.postprocessing.evidence import Evidence
-from spine.postprocessing.instances import Instances
+from spine.postprocessing.instances import Instances, find_instances
 from spine.postprocessing.naming import DecodingSettings
+from spine.postprocessing.remains import remaining
 from spine.values import Value
 from spine.volume.nifti import Volume
 
@@ -33,6 +34,7 @@ class Postprocessing(Value):
 
 
 NOTHING: Final = Postprocessing()
+_LOOKED_AT: Final = DecodingSettings(rename=False)
 
 
 def apply(
@@ -42,19 +44,27 @@ def apply(
     evidence: Evidence | NDArray[np.float64] | None = None,
     instances: Instances | None = None,
 ) -> Decoded:
-    """Return the finished label map; its vertebrae are () where nothing is decoded.
+    """Return the finished label map, and its vertebrae where it is decoded or ``evidence`` is given, else ().
 
+    Without decoding every vertebra keeps the network's name, and is told where another one is likelier.
     Decoding comes first, so that a vertebra under another's name is renamed before only one of the two is kept; the
     components must be chosen on decoded maps as well. ``evidence`` and ``instances`` are those of ``labels``.
     Raises what ``decode`` raises.
     """
-    decoded = Decoded(labels=labels, vertebrae=())
-    if postprocessing.decoding is not None:
-        decoded = decode(labels, settings=postprocessing.decoding, evidence=evidence, instances=instances)
+    settings = postprocessing.decoding
+    if settings is None and evidence is None:
+        return Decoded(labels=_with_largest(labels, postprocessing), vertebrae=())
+    found = find_instances(labels) if instances is None else instances
+    decoded = decode(labels, settings=settings or _LOOKED_AT, evidence=evidence, instances=found)
     if not postprocessing.keep_largest:
         return decoded
-    kept = keep_largest(decoded.labels.array, postprocessing.keep_largest)
-    return Decoded(labels=Volume(array=kept, grid=labels.grid), vertebrae=decoded.vertebrae)
+    return remaining(decoded, _with_largest(decoded.labels, postprocessing), instances=found)
+
+
+def _with_largest(labels: Volume, postprocessing: Postprocessing) -> Volume:
+    if not postprocessing.keep_largest:
+        return labels
+    return Volume(array=keep_largest(labels.array, postprocessing.keep_largest), grid=labels.grid)
 
 
 def choose(alternatives: Mapping[str, Evaluation]) -> str:

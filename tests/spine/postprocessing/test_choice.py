@@ -9,6 +9,8 @@ from spine.metrics.scores import Evaluation
 from spine.metrics.summary import summarize
 from spine.postprocessing.choice import NOTHING, Postprocessing, apply, choose
 from spine.postprocessing.decoding import decode
+from spine.postprocessing.evidence import sampled_evidence
+from spine.postprocessing.instances import find_instances
 from spine.postprocessing.naming import DecodingSettings
 from spine.volume.nifti import Volume
 
@@ -79,7 +81,22 @@ def test_a_misnamed_vertebra_is_renamed_before_only_one_of_its_name_is_kept(plan
     done = apply(fault.prediction, postprocessing=both)
     true = np.count_nonzero(fault.reference.array == 14)
     assert np.count_nonzero(done.labels.array == 14) > 0.95 * true
-    assert done.vertebrae == decode(fault.prediction, settings=DecodingSettings()).vertebrae
+    plain = decode(fault.prediction, settings=DecodingSettings()).vertebrae
+    assert [(named.label, named.flags) for named in done.vertebrae] == [(named.label, named.flags) for named in plain]
+
+
+def test_with_evidence_vertebrae_are_told_also_where_nothing_is_renamed(plant):
+    fault = plant.renamed(plant.spine(patient=20), {14: 13})
+    softmax = plant.softmax(fault.reference, {14: {13: 0.5, 14: 0.4, 15: 0.1}})
+    found = find_instances(fault.prediction)
+    evidence = sampled_evidence(found, softmax)
+    done = apply(fault.prediction, postprocessing=NOTHING, evidence=evidence, instances=found)
+    assert np.array_equal(done.labels.array, fault.prediction.array)
+    (doubted,) = [named for named in done.vertebrae if "another name likelier" in named.flags]
+    assert (doubted.label, doubted.confidence) == (13, pytest.approx(0.5, abs=0.02))
+    sure = [named for named in done.vertebrae if named is not doubted]
+    assert sure and all(named.confidence == pytest.approx(1.0, abs=0.02) for named in sure)
+    assert not any("another name likelier" in named.flags for named in sure)
 
 
 def test_components_alone_keep_the_largest_of_the_labels_named(plant):
