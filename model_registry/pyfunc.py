@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from model_registry.bundle import Bundle
+from model_registry.envelope import envelope_of
+from model_registry.findings import report
 from model_registry.models import load_segmenter, spacing_mm
 from spine.errors import InvalidValueError
-from spine.labels import NAMES
-from spine.postprocessing.decoding import Decoded
 from spine.settings import settings
 from spine.storage import strict_json
 from spine.volume.fitting import require_fitting
@@ -28,7 +28,6 @@ MASK: Final = "mask"
 """Column of masks: a .nii.gz file of ids 0-25 in base64, on the scan's own grid."""
 REPORT: Final = "report"
 """Column of JSON: what was found."""
-_NOTICE = "for research and decision support, not for clinical use"
 _GZIP = b"\x1f\x8b"
 
 
@@ -44,7 +43,7 @@ class ScanModel:
         bundle.verify(expected=bundle.digest)
         from spine.nnunet.segmentation import best_device
 
-        self._bundle = bundle
+        self._bundle, self._envelope = bundle, envelope_of(bundle)
         self._segmenter = load_segmenter(bundle, device=best_device(), threads=settings().cpu_threads)
 
     def predict(self, scans: "pd.DataFrame", params: dict[str, Any] | None = None) -> "pd.DataFrame":  # noqa: ARG002
@@ -65,8 +64,9 @@ class ScanModel:
             decoded = self._segmenter.decode(image)
             mask = Path(folder) / "mask.nii.gz"
             write_volume(mask, decoded.labels)
-            report = {"model_digest": self._bundle.digest, "notice": _NOTICE, "vertebrae": _found(decoded)}
-            return {MASK: base64.b64encode(mask.read_bytes()).decode(), REPORT: strict_json(report)}
+            found = report(decoded, image, version=None, model_digest=self._bundle.digest, envelope=self._envelope)
+            answer = strict_json(found.model_dump(mode="json"))
+            return {MASK: base64.b64encode(mask.read_bytes()).decode(), REPORT: answer}
 
 
 def _scan_file(row: Mapping[str, Any], *, below: Path) -> Path:
@@ -83,22 +83,3 @@ def _scan_file(row: Mapping[str, Any], *, below: Path) -> Path:
     file = below / ("scan.nii.gz" if content.startswith(_GZIP) else "scan.nii")
     file.write_bytes(content)
     return file
-
-
-def _found(decoded: Decoded) -> list[dict[str, Any]]:
-    """Return the vertebrae of a mask from superior to inferior, under the names of the server's report."""
-    return [
-        {
-            "label": named.label,
-            "name": NAMES[named.label],
-            "voxels": named.voxels,
-            "volume_mm3": round(named.mm3, 3),
-            "centroid_mm": [round(place, 3) for place in named.centroid_mm],
-            "confidence": round(named.confidence, 4),
-            "margin": round(named.margin, 3),
-            "touches_border": named.touches_border,
-            "flags": list(named.flags),
-        }
-        for named in decoded.vertebrae
-        if named.voxels
-    ]

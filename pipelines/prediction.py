@@ -28,7 +28,7 @@ def predict_file(root: Path, *, image: Path, mask: Path, version: int | None, th
             "version in use", None, expected="a promoted version (`spineline promote`), or --version"
         )
     bundle = registry.verified_bundle(chosen)
-    from components.serve_model.vertebrae import report
+    from model_registry.findings import report
     from model_registry.models import load_segmenter, spacing_mm
     from spine.nnunet.segmentation import best_device
 

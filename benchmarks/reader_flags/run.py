@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import zoom
 
 from benchmarks.reader_flags.planting import Planted, planted
-from components.serve_model.reader_flags import OUTSIDE_HU, scan_flags
-from components.serve_model.vertebrae import FLAG_NAMES, report
 from model_registry.envelope import Envelope
+from model_registry.findings import FLAG_NAMES, report
+from model_registry.scan_flags import OUTSIDE_HU, scan_flags
 from spine.labels import MAX_LABEL
 from spine.phantom import make_scan
 from spine.postprocessing.choice import NOTHING, apply

@@ -1,22 +1,37 @@
-"""The HTTP face: routes, headers, and one handler that turns an error into its status and one line."""
+"""The HTTP face: every router under one roof, and one handler that turns an error into its status and one line."""
 
-import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
-from components.serve_model.errors import NoModelError, ServeError
+from components.serve_model.access import Guard
+from components.serve_model.answers import json_answer
+from components.serve_model.audit import AuditTrail, Write, request_headers
+from components.serve_model.control import Control
+from components.serve_model.control_routes import control_routes
+from components.serve_model.errors import ServeError
+from components.serve_model.invocation_routes import invocation_routes
+from components.serve_model.lingering import Lingering
+from components.serve_model.segmentation_routes import segmentation_routes
 from components.serve_model.service import Service
-from components.serve_model.status import model_status
-from components.serve_model.vertebrae import DISCLAIMER
-from spine.storage import strict_json
+from components.serve_model.status_routes import status_routes
+from model_registry.findings import DISCLAIMER
+from model_registry.lifecycle import Registry
+from spine.settings import settings
+
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
-def create_app(service: Service) -> FastAPI:
-    """Build the app around a service, which lives as long as the app runs."""
+def create_app(service: Service, *, guard: Guard, audit: Write = lambda _: None) -> FastAPI:
+    """Build the app around a service, which lives as long as the app runs.
+
+    ``guard`` lets callers through, ``audit`` takes the audit log's line of each request.
+    """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -24,75 +39,66 @@ def create_app(service: Service) -> FastAPI:
         try:
             yield
         finally:
-            await asyncio.to_thread(service.stop)
+            await service.stop()
 
-    app = FastAPI(title="Spineline", description=DISCLAIMER, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Spineline",
+        version="1",
+        description=f"Vertebra segmentation in CT, {DISCLAIMER}.",
+        lifespan=lifespan,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+    )
     _add_errors(app)
-    _add_segmentations(app, service)
-    _add_status(app, service)
+    _add_routers(app, service, guard)
+    app.add_middleware(Lingering)
+    app.add_middleware(AuditTrail, write=audit, count=service.telemetry.requested)
+    service.telemetry.watch_tokens(guard.problem)
     return app
 
 
-def _add_segmentations(app: FastAPI, service: Service) -> None:
-    @app.post("/v1/segmentations", response_class=Response)
-    async def segment(request: Request) -> Response:
-        model, status = service.engine.live, 500
-        try:
-            if model is None:
-                raise NoModelError
-            answer = await service.segmented(request, model)
-            status = 200
-        except ServeError as error:
-            status = error.status
-            raise
-        finally:
-            service.telemetry.answered(status=status, version=model.version if model else None)
-        headers = {
-            "X-Spineline-Version": str(model.version),
-            "X-Spineline-Model": model.digest,
-            "X-Spineline-Disclaimer": DISCLAIMER,
-        }
-        return Response(answer.content, media_type=answer.media_type, headers=headers)
-
-
-def _add_status(app: FastAPI, service: Service) -> None:
-    @app.get("/v1/model", response_class=Response)
-    async def model() -> Response:
-        status = model_status(engine=service.engine, watcher=service.watcher)
-        return _json(status.model_dump(mode="json"), status=503 if status.version is None else 200)
-
-    @app.get("/healthz", response_class=Response)
-    async def healthz() -> Response:
-        return _json({"status": "alive", "pid": os.getpid()})
-
-    @app.get("/readyz", response_class=Response)
-    async def readyz() -> Response:
-        live = service.engine.live
-        if live is None:
-            raise NoModelError
-        return _json({"status": "ready", "version": live.version})
-
-    @app.get("/metrics", response_class=Response)
-    async def metrics() -> Response:
-        return Response(service.telemetry.text(), media_type=service.telemetry.content_type)
+def _add_routers(app: FastAPI, service: Service, guard: Guard) -> None:
+    app.include_router(segmentation_routes(service, guard))
+    app.include_router(invocation_routes(service, guard))
+    app.include_router(status_routes(service, guard))
+    control = Control(
+        root=service.root, open_registry=lambda: Registry.at(service.root, settings()), engine=service.engine
+    )
+    app.include_router(control_routes(control, guard=guard))
 
 
 def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(ServeError)
     async def refused(_: Request, error: ServeError) -> Response:
-        pause = {"Retry-After": str(error.retry_after_s)} if error.retry_after_s else None
-        return _json({"error": str(error)}, status=error.status, headers=pause)
+        return json_answer({"error": str(error)}, status=error.status, headers=error.headers)
 
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> Response:
-        return _json(
-            {"error": f"{request.method} {request.url.path}: {str(error.detail).lower()}"}, status=error.status_code
-        )
+        told = f"{request.method} {request.url.path}: {str(error.detail).lower()}"
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(_allowed(request))
+        return json_answer({"error": told}, status=error.status_code, headers=headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        return json_answer({"error": f"{field}: {str(first['msg']).lower()}"}, status=422)
 
     @app.exception_handler(Exception)
-    async def failed(_: Request, __: Exception) -> Response:
-        return _json({"error": "the server failed on this request; its log has the reason"}, status=500)
+    async def failed(request: Request, _: Exception) -> Response:
+        told = "the server failed on this request; its log has the reason"
+        # It is made outside of the audit trail, which gives all other answers their headers.
+        return json_answer({"error": told}, status=500, headers=request_headers(request.scope))
 
 
-def _json(content: dict[str, object], *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(strict_json(content), status_code=status, media_type="application/json", headers=headers)
+def _allowed(request: Request) -> list[str]:
+    """Return the methods of all routes of a path; Starlette names those of the first one only."""
+    routes = request.app.router.routes
+    return [
+        method
+        for method in _METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    ]

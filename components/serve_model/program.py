@@ -1,43 +1,99 @@
-"""Serve the version in use over HTTP, following the ledger, until SIGTERM."""
+"""Serve the version in use over HTTP, following the ledger, until SIGTERM.
+
+Needs no rights beyond its user's. Folders that must be writable: ROOT/serving (uploads, results, audit log, caches),
+ROOT/replicas and ROOT/ledger (unless SPINELINE_LEDGER names a store), and where versions lie below ROOT if
+it fetches them from a model store or makes evidence packs. All else may be read-only. SPINELINE_TOKENS names the file
+of those who may use it (`spineline token`).
+"""
 
 import argparse
 import contextlib
+import ipaddress
 import logging
 import os
 import signal
 import socket
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
-from components.serve_model.errors import ListenError
+from components.serve_model.audit_file import AuditFile, AuditStdout
+from components.serve_model.caches import keep_caches
+from components.serve_model.errors import ListenError, UnprotectedError
 from components.serve_model.limits import MIB, Limits
 from components.serve_model.presence import ServerInfo, announce, withdraw
+from components.serve_model.tokens import Tokens
+from spine.errors import InvalidValueError
 from spine.logs import run_program
 from spine.settings import settings
 
 _LOG = logging.getLogger(__name__)
 _BACKLOG = 128
+_HEADER_BYTES = 16 << 10
+_IDLE_S = 30
+AuditTarget = Literal["file", "stdout"]
 
 
-def serve(*, root: Path, host: str, port: int, limits: Limits, threads: int) -> str:
-    """Serve until asked to stop, requests under way finished; raises ListenError where the port can't be had."""
+@dataclass(frozen=True)
+class Protection:
+    """Who may use the server, and where it is kept what they did."""
+
+    tokens: Path | None
+    without_tokens: bool = False
+    """Whether to serve everybody who reaches an address that is not this machine's own."""
+    audit: AuditTarget = "file"
+
+
+def serve(*, root: Path, host: str, port: int, limits: Limits, threads: int, protection: Protection) -> str:
+    """Serve until asked to stop, requests under way finished.
+
+    Raises ListenError where the port can't be had, UnprotectedError where others would reach it without tokens,
+    MissingPathError or MalformedFileError where the tokens file can't be used.
+    """
+    tokens = None if protection.tokens is None else Tokens(protection.tokens)
     # Read when torch is loaded: threads that spin while they wait make a shared machine many times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    listener = _listening(host, port)
-    info = _info(host, int(listener.getsockname()[1]))
-    with listener, _announced(root, info):
-        import uvicorn
-
-        from components.serve_model.app import create_app
-        from components.serve_model.service import Service
-
-        app = create_app(Service(root=root, limits=limits, threads=threads))
-        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", server_header=False)
-        _LOG.info("serving %s on %s", root, info.url)
-        uvicorn.Server(config).run(sockets=[listener])
+    keep_caches(root / "serving" / "caches")
+    with _listening(host, port) as listener:
+        if tokens is None and not protection.without_tokens and not _is_loopback(listener):
+            raise UnprotectedError(host)
+        info = _info(host, int(listener.getsockname()[1]))
+        with _announced(root, info):
+            _LOG.info("serving %s on %s, %s", root, info.url, "with tokens" if tokens else "without tokens")
+            _run(listener, root=root, limits=limits, threads=threads, tokens=tokens, audit=protection.audit)
     return f"stopped serving on {info.url}"
+
+
+def _run(
+    listener: socket.socket, *, root: Path, limits: Limits, threads: int, tokens: Tokens | None, audit: AuditTarget
+) -> None:
+    import uvicorn
+
+    from components.serve_model.access import Guard
+    from components.serve_model.app import create_app
+    from components.serve_model.service import Service
+
+    service = Service(root=root, limits=limits, threads=threads)
+    on_lost = service.telemetry.audit_line_lost
+    log = AuditStdout(on_lost=on_lost) if audit == "stdout" else AuditFile(root / "serving" / "audit", on_lost=on_lost)
+    config = uvicorn.Config(
+        create_app(service, guard=Guard(tokens), audit=log.write),
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        server_header=False,
+        proxy_headers=False,
+        # h11 is the parser that bounds what it holds of a request before its headers are whole.
+        http="h11",
+        h11_max_incomplete_event_size=_HEADER_BYTES,
+        ws="none",
+        timeout_keep_alive=_IDLE_S,
+    )
+    with contextlib.closing(log):
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 @contextlib.contextmanager
@@ -68,6 +124,11 @@ def _listening(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _is_loopback(listener: socket.socket) -> bool:
+    address = str(listener.getsockname()[0]).partition("%")[0]
+    return ipaddress.ip_address(address).is_loopback
+
+
 def _info(host: str, port: int) -> ServerInfo:
     reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     shown = f"[{reached}]" if ":" in reached else reached
@@ -83,7 +144,11 @@ def _info(host: str, port: int) -> ServerInfo:
 def main(argv: list[str] | None = None) -> int:
     """Run the server from the command line."""
     defaults = Limits()
-    parser = argparse.ArgumentParser(prog="python -m components.serve_model", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m components.serve_model",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--root", type=Path, default=settings().root_path, help="shared root (default: %(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument(
@@ -92,17 +157,43 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--max-upload-mb", type=_positive, default=defaults.upload_bytes // MIB, metavar="MIB")
     parser.add_argument("--max-voxels", type=_positive, default=defaults.voxels, help="default: %(default)s")
     parser.add_argument("--max-waiting", type=_positive, default=defaults.waiting, help="default: %(default)s")
+    parser.add_argument("--workers", type=_positive, default=defaults.workers, help="scans worked on at once")
+    parser.add_argument("--max-memory-mb", type=_positive, metavar="MIB", help="for scans; what is free by default")
+    parser.add_argument(
+        "--audit", choices=("file", "stdout"), default="file", help="where the audit log goes (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--without-tokens", action="store_true", help="let everybody read who reaches an address beyond this machine"
+    )
     given = parser.parse_args(argv)
-    limits = Limits(upload_bytes=given.max_upload_mb * MIB, voxels=given.max_voxels, waiting=given.max_waiting)
     return run_program(
         lambda: serve(
             root=given.root.expanduser().absolute(),
             host=given.host,
             port=given.port,
-            limits=limits,
+            limits=_limits(given),
             threads=settings().cpu_threads,
+            protection=_protection(given),
         )
     )
+
+
+def _limits(given: argparse.Namespace) -> Limits:
+    return Limits(
+        upload_bytes=given.max_upload_mb * MIB,
+        voxels=given.max_voxels,
+        waiting=given.max_waiting,
+        workers=given.workers,
+        memory_bytes=given.max_memory_mb * MIB if given.max_memory_mb else None,
+    )
+
+
+def _protection(given: argparse.Namespace) -> Protection:
+    tokens = settings().tokens
+    if tokens is not None and given.without_tokens:
+        raise InvalidValueError("--without-tokens", str(tokens), expected="no SPINELINE_TOKENS beside it")
+    path = None if tokens is None else tokens.expanduser().absolute()
+    return Protection(tokens=path, without_tokens=given.without_tokens, audit=given.audit)
 
 
 def _positive(text: str) -> int:

@@ -1,7 +1,9 @@
 """The body of a request into one file, raw or out of a multipart form, counted while it arrives."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -9,58 +11,86 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
+from components.serve_model.disk import Desk
 from components.serve_model.errors import StalledUploadError, StorageError, TooLargeError, UnreadableScanError
 from components.serve_model.limits import MIB
 
-_FIELD = "file"
+_FIELD, _FILE = "file", "upload"
 _STALLED_S = 60.0
+_LONGEST_S = 1800.0
 _FORM_ROOM = MIB
 """What a form may hold beside the file: boundaries, headers, small fields."""
 
 
-async def receive(request: Request, target: Path, *, limit_bytes: int) -> None:
-    """Write the scan in the request's body to ``target``; raises ServeError where it is too large or missing.
+async def receive(request: Request, desk: Desk, *, limit_bytes: int) -> Path:
+    """Write the scan in the request's body to a file on ``desk``; raises ServeError where it is too large or missing.
 
     Starlette's own form parser is not used: it has no limit on a file's size and spools to the system's folder.
     """
     content_type, options = parse_options_header(request.headers.get("content-type"))
     is_form = content_type == b"multipart/form-data"
     room = limit_bytes + (_FORM_ROOM if is_form else 0)
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > room:
-        raise _too_large(limit_bytes)
+    chunks = _counted(request, desk, room=room, limit_bytes=limit_bytes)
+    with _stored(desk) as sink:
+        if is_form:
+            await _receive_form(chunks, sink, boundary=options.get(b"boundary", b""))
+        else:
+            await _receive_plain(chunks, sink)
+    return _sized(desk, limit_bytes=limit_bytes)
+
+
+async def receive_plain(request: Request, desk: Desk, *, limit_bytes: int) -> Path:
+    """Write the request's body to a file on ``desk``, whatever it is; raises ServeError."""
+    with _stored(desk) as sink:
+        await _receive_plain(_counted(request, desk, room=limit_bytes, limit_bytes=limit_bytes), sink)
+    return _sized(desk, limit_bytes=limit_bytes)
+
+
+@contextmanager
+def _stored(desk: Desk) -> Iterator[BinaryIO]:
     try:
-        with target.open("wb") as sink:
-            chunks = _counted(request, room=room, limit_bytes=limit_bytes)
-            if is_form:
-                await _receive_form(chunks, sink, boundary=options.get(b"boundary", b""))
-            else:
-                async for chunk in chunks:
-                    sink.write(chunk)
+        with (desk.folder / _FILE).open("wb") as sink:
+            yield sink
     except ClientDisconnect as error:
         raise UnreadableScanError("ended before it was whole") from error
     except OSError as error:
         raise StorageError from error
-    size = target.stat().st_size
+
+
+def _sized(desk: Desk, *, limit_bytes: int) -> Path:
+    size = (desk.folder / _FILE).stat().st_size
     if size == 0:
         raise UnreadableScanError("is empty")
     if size > limit_bytes:
         raise _too_large(limit_bytes)
+    return desk.folder / _FILE
 
 
-async def _counted(request: Request, *, room: int, limit_bytes: int) -> AsyncIterator[bytes]:
-    received, body = 0, request.stream()
+async def _receive_plain(chunks: AsyncIterator[bytes], sink: BinaryIO) -> None:
+    async for chunk in chunks:
+        sink.write(chunk)
+
+
+async def _counted(request: Request, desk: Desk, *, room: int, limit_bytes: int) -> AsyncIterator[bytes]:
+    """Yield the body as it comes, counted as taken on ``desk``; beyond ``room`` bytes it raises TooLargeError."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > room:
+        raise _too_large(limit_bytes)
+    received, body, deadline = 0, request.stream(), time.monotonic() + _LONGEST_S
     while True:
+        if time.monotonic() > deadline:
+            raise StalledUploadError(f"the upload was not whole after {_LONGEST_S:g} s")
         try:
             # A client that sends nothing more would keep a place among those who wait.
             chunk = await asyncio.wait_for(anext(body), _STALLED_S)
         except StopAsyncIteration:
             return
         except TimeoutError as error:
-            raise StalledUploadError(_STALLED_S) from error
+            raise StalledUploadError(f"nothing of the upload came for {_STALLED_S:g} s") from error
         received += len(chunk)
         if received > room:
             raise _too_large(limit_bytes)
+        desk.take(len(chunk))
         yield chunk
 
 

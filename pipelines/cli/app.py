@@ -5,7 +5,7 @@ import sys
 import typer
 from pydantic import ValidationError
 
-from pipelines.cli import comparing, data, noise, runs, scores, serving, versions
+from pipelines.cli import comparing, data, evidence, noise, runs, scores, serving, standing, tokens, versions
 from pipelines.cli.output import errors
 from spine.errors import SpinelineError, StepFailedError
 from spine.logs import INTERRUPTED, told_os_error
@@ -22,7 +22,7 @@ app = typer.Typer(
     "State lives below [cyan].spineline/[/cyan] (SPINELINE_ROOT). "
     "Exit codes: 0 done, 1 a verdict against, 2 bad input, 130 interrupted.",
 )
-for module in (data, runs, scores, comparing, noise, versions, serving):
+for module in (data, runs, scores, comparing, noise, versions, standing, evidence, serving, tokens):
     module.add_to(app)
 
 

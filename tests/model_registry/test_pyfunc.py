@@ -96,7 +96,7 @@ def test_a_frame_of_scans_gives_a_frame_of_masks_and_reports(kept: Bundle, model
     assert (found.array == expected.array).mean() > 0.999
     report = json.loads(answer["report"][7])
     assert report["model_digest"] == kept.digest
-    assert "not for clinical use" in report["notice"]
+    assert "not for clinical use" in report["disclaimer"]
     assert {each["label"] for each in report["vertebrae"]} <= set(np.unique(found.array))
     assert all(0 <= each["confidence"] <= 1 and each["voxels"] > 0 for each in report["vertebrae"])
 

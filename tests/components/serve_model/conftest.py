@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from components.serve_model.limits import Limits
+from components.serve_model.service import Service
 from spine.phantom import make_scan
 from spine.volume.nifti import Volume, write_volume
 
@@ -22,9 +23,10 @@ class Server:
 
     client: httpx.Client
     root: Path
+    service: Service
 
     def version(self) -> int | None:
-        return self.client.get("/v1/model").json()["version"]
+        return self.client.get("/readyz").json().get("version")
 
     def wait_for(self, version: int | None) -> None:
         self.wait_until(lambda: self.version() == version, told=f"version {version} to be live")
@@ -35,26 +37,32 @@ class Server:
             assert time.monotonic() < deadline, f"waited in vain for {told}: {self.client.get('/v1/model').text}"
             time.sleep(0.02)
 
+    def files(self) -> list[Path]:
+        """What lies on its desks and among its results."""
+        return [path for path in self.service.disk.folder.rglob("*") if path.is_file() and path.name != ".lock"]
+
     def segment(self, content: bytes, **headers: str) -> httpx.Response:
         return self.client.post("/v1/segmentations", content=content, headers=headers)
 
 
 @contextmanager
-def running(root: Path, limits: Limits) -> Iterator[Server]:
+def running(root: Path, limits: Limits, tokens: Path | None = None) -> Iterator[Server]:
     import uvicorn
 
+    from components.serve_model.access import Guard
     from components.serve_model.app import create_app
-    from components.serve_model.service import Service
+    from components.serve_model.tokens import Tokens
 
     listener = socket.create_server(("127.0.0.1", 0))
-    app = create_app(Service(root=root, limits=limits, threads=1, poll_s=0.05, retry_pause_s=0.2))
+    service = Service(root=root, limits=limits, threads=1, poll_s=0.05, retry_pause_s=0.2)
+    app = create_app(service, guard=Guard(None if tokens is None else Tokens(tokens)))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:
         with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
-            yield Server(client=client, root=root)
+            yield Server(client=client, root=root, service=service)
     finally:
         server.should_exit = True
         thread.join(20)
@@ -67,8 +75,8 @@ def serve() -> Iterator[Callable[..., Server]]:
     """A function of a root that starts a server, ended with the test."""
     with ExitStack() as stack:
 
-        def start(root: Path, *, limits: Limits | None = None) -> Server:
-            return stack.enter_context(running(root, limits or Limits()))
+        def start(root: Path, *, limits: Limits | None = None, tokens: Path | None = None) -> Server:
+            return stack.enter_context(running(root, limits or Limits(), tokens))
 
         yield start
 

@@ -10,6 +10,8 @@ import httpx
 
 from model_registry.bundle import Bundle
 from model_registry.lifecycle import Registry
+from model_registry.promotion import replicas_of
+from model_registry.replicas import ReplicaReport
 
 WHO = {"actor": "ann", "reason": "for tests"}
 
@@ -48,7 +50,7 @@ def test_promotion_and_rollback_change_what_answers(serve, registry_with_two_ver
     metrics = server.client.get("/metrics").text
     assert 'spineline_model_swaps_total{result="loaded"} 2.0' in metrics
     assert 'spineline_model_swaps_total{result="warm"} 1.0' in metrics
-    assert 'spineline_segmentation_requests_total{status="2xx",version="1"} 2.0' in metrics
+    assert 'spineline_segmentation_requests_total{status="200",version="1"} 2.0' in metrics
     assert 'spineline_live_model_info{digest="' in metrics
     assert metrics.count("spineline_live_model_info{") == 1
 
@@ -151,7 +153,7 @@ def test_a_broken_or_shortened_ledger_keeps_the_live_version(serve, registry_wit
     server = serve(registry.root)
     server.wait_for(2)
     events = sorted((registry.root / "ledger").glob("[0-9]*.json"))
-    for damage, told in ((b"{}", "was changed"), (None, "gone or different")):
+    for damage, told in ((b"{}", "was changed"), (None, "gone or another")):
         whole = events[-1].read_bytes()
         events[-1].unlink()
         if damage is not None:
@@ -182,3 +184,36 @@ def test_a_live_version_that_is_revoked_meanwhile_is_dropped(serve, registry_wit
     server.wait_for(None)
     assert server.segment(scan_bytes).status_code == 503
     assert server.client.get("/v1/model").json()["versions_in_memory"] == []
+
+
+def test_a_first_version_that_is_taken_back_is_no_longer_served(serve, registry_with_two_versions, scan_bytes) -> None:
+    registry = registry_with_two_versions
+    server = serve(registry.root)
+    event = registry.promote(1, **WHO, expected_serving=None)
+    server.wait_for(1)
+    registry.undo(event, **WHO)
+    server.wait_for(None)
+    assert server.segment(scan_bytes).status_code == 503
+    assert server.client.get("/v1/model").json()["wanted_version"] is None
+
+
+def test_a_server_reports_what_it_answers_with_and_why_it_can_not_follow(serve, registry_with_two_versions) -> None:
+    registry = registry_with_two_versions
+    server = serve(registry.root)
+    registry.promote(1, **WHO, expected_serving=None)
+    server.wait_for(1)
+    replicas = replicas_of(registry)
+
+    def reported(condition: Callable[[ReplicaReport], bool]) -> Callable[[], bool]:
+        return lambda: any(condition(report) for report in replicas.fresh())
+
+    newest = registry.history()[-1]
+    server.wait_until(reported(lambda report: report.follows(newest)), told="a report that follows")
+    os.truncate(registry.bundle(2).fold_path(0), 10)
+    event = registry.promote(2, **WHO, expected_serving=1)
+    server.wait_until(reported(lambda report: report.failed_on(event)), told="a report of the failure")
+    (report,) = replicas.fresh()
+    assert (report.version, report.event, report.event_digest) == (1, event.number, event.digest)
+    assert "digest" in report.told() and str(registry.root) not in report.told()
+    registry.undo(event, **WHO)
+    server.wait_until(reported(lambda report: report.failure is None), told="the failure to be forgotten")

@@ -1,5 +1,6 @@
 """The program as a process: where it announces itself, how it ends, and what it says of a port that is taken."""
 
+import json
 import os
 import signal
 import socket
@@ -13,6 +14,8 @@ import httpx
 import pytest
 
 from components.serve_model.presence import ServerInfo, announce, running_server, served_version, withdraw
+from components.serve_model.token_changes import make_token
+from model_registry.promotion import replicas_of
 
 WHO = {"actor": "ann", "reason": "for tests"}
 
@@ -68,6 +71,7 @@ def test_a_server_announces_itself_finishes_its_requests_on_sigterm_and_withdraw
     assert process.returncode == 0, stderr
     assert not (root / "serving" / "server.json").exists()
     assert running_server(root) is None
+    assert replicas_of(registry_with_two_versions).reports() == []
     assert "Traceback" not in stderr
 
 
@@ -109,3 +113,74 @@ def test_a_command_can_look_for_a_server_without_the_heavy_libraries() -> None:
     heavy = "print([name for name in ('torch', 'nnunetv2', 'fastapi', 'uvicorn') if name in sys.modules])"
     told = subprocess.run([sys.executable, "-c", modules + heavy], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"
+
+
+def refused(root: Path, *arguments: str, **environment: str) -> str:
+    """Run the program where it must not start, and return the one line that it says."""
+    command = [sys.executable, "-m", "components.serve_model", "--root", str(root), "--port", "0", *arguments]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, **environment})
+    assert told.returncode == 2
+    assert told.stderr.count("\n") == 1
+    assert not (root / "serving" / "server.json").exists()
+    return told.stderr
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_it_is_not_served_to_others_without_tokens_by_mistake(tmp_path: Path, host: str) -> None:
+    told = refused(tmp_path, "--host", host)
+    assert told.startswith(f"error: host is '{host}', which others reach, without tokens; expected SPINELINE_TOKENS")
+
+
+def test_tokens_that_cannot_be_used_are_told_by_the_entrys_name(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens.yaml"
+    tokens.write_text("- name: ann\n  role: boss\n  sha256: abc\n")
+    tokens.chmod(0o600)
+    told = refused(tmp_path, SPINELINE_TOKENS=str(tokens))
+    assert f"{tokens}: entry 'ann': role: Input should be 'reader', 'approver' or 'operator'" in told
+    assert "not found" in refused(tmp_path, SPINELINE_TOKENS=str(tmp_path / "absent.yaml"))
+    told = refused(tmp_path, "--without-tokens", SPINELINE_TOKENS=str(tokens))
+    assert "--without-tokens" in told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("has_tokens", [True, False])
+def test_it_is_served_to_others_with_tokens_or_where_that_is_said(tmp_path: Path, has_tokens: bool) -> None:
+    tokens, root = tmp_path / "tokens.yaml", tmp_path / "root"
+    token = make_token(tokens, name="ann", role="reader", lasts=None)
+    given = [] if has_tokens else ["--without-tokens"]
+    environment = {"SPINELINE_TOKENS": str(tokens)} if has_tokens else {}
+    command = [sys.executable, "-m", "components.serve_model", "--root", str(root), "--port", "0", "--host", "0.0.0.0"]
+    process = subprocess.Popen(
+        [*command, "--audit", "stdout", *given],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    try:
+        deadline = time.monotonic() + 40
+        while (info := running_server(root)) is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        with httpx.Client(base_url=info.url, trust_env=False) as client:
+            statuses = [
+                client.get("/v1/versions", headers=headers).status_code
+                for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Bearer {token}"})
+            ]
+            assert statuses == ([401, 401, 200] if has_tokens else [200, 200, 200])
+            answer = client.get("/healthz")
+            assert "server" not in answer.headers
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+            large = client.get("/healthz", headers={"X-Large": "x" * 200_000})
+            assert large.status_code in (400, 431)
+            assert client.get("/healthz").status_code == 200
+        process.terminate()
+        stdout, stderr = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    lines = [json.loads(line) for line in stdout.splitlines() if line.startswith("{")]
+    assert [line["status"] for line in lines if line["route"] == "/v1/versions"] == statuses
+    assert {line["caller"] for line in lines if line["status"] == 200 and line["route"] == "/v1/versions"} == {
+        "ann" if has_tokens else "anonymous"
+    }
+    assert token not in stdout + stderr
+    assert not (root / "serving" / "audit").exists()

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import components.serve_model
-from components.serve_model.reader_flags import NOT_COMPARED, OUTSIDE_HU, OUTSIDE_SPACING, SCAN_DEFINITIONS
-from components.serve_model.vertebrae import FLAG_NAMES, SegmentationReport, report
 from model_registry.envelope import Envelope
+from model_registry.findings import FLAG_NAMES, SegmentationReport, report
+from model_registry.scan_flags import NOT_COMPARED, OUTSIDE_HU, OUTSIDE_SPACING, SCAN_DEFINITIONS
 from spine.labels import NAMES, VERTEBRAE
 from spine.phantom import make_scan
 from spine.postprocessing.choice import NOTHING, Postprocessing, apply
@@ -125,7 +125,7 @@ def test_the_readme_defines_every_flag_in_the_same_words():
 
 
 def test_the_names_of_the_flags_come_without_torch():
-    code = "import sys; from components.serve_model.vertebrae import FLAG_NAMES; print('torch' in sys.modules)"
+    code = "import sys; from model_registry.findings import FLAG_NAMES; print('torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
 

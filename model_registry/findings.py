@@ -4,8 +4,8 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from components.serve_model.reader_flags import DEFINITIONS, NOT_COMPARED, SCAN_DEFINITIONS, scan_flags
 from model_registry.envelope import Envelope
+from model_registry.scan_flags import DEFINITIONS, NOT_COMPARED, SCAN_DEFINITIONS, scan_flags
 from spine.labels import NAMES, VERTEBRAE
 from spine.postprocessing.decoding import Decoded, Named
 from spine.postprocessing.flags import DEFINITIONS as VERTEBRA_DEFINITIONS
@@ -62,7 +62,7 @@ class GridOfScan(Value):
 class SegmentationReport(Value):
     """What a version found in a scan."""
 
-    version: int
+    version: int | None = Field(description="Number of the version; null where a model is used by itself.")
     model_digest: str
     disclaimer: str = DISCLAIMER
     grid: GridOfScan
@@ -81,7 +81,7 @@ class SegmentationReport(Value):
 
 
 def report(
-    decoded: Decoded, scan: Volume, *, version: int, model_digest: str, envelope: Envelope | None
+    decoded: Decoded, scan: Volume, *, version: int | None, model_digest: str, envelope: Envelope | None
 ) -> SegmentationReport:
     """Describe the mask of a scan (i, j, k) in HU, both on one grid.
 

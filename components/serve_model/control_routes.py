@@ -1,0 +1,187 @@
+"""The routes that read the ledger and change what is served, for those whose role allows it."""
+
+import logging
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Path as PathParameter
+
+from components.serve_model.access import Caller, Guard
+from components.serve_model.answers import json_answer
+from components.serve_model.changes import (
+    Approval,
+    ApprovalAnswer,
+    ChangeAnswer,
+    EventAnswer,
+    HistoryAnswer,
+    Promotion,
+    RehearsalAnswer,
+    Rollback,
+    VersionsAnswer,
+)
+from components.serve_model.control import Control
+from components.serve_model.errors import MalformedChangeError, TooLargeError
+from components.serve_model.openapi import ERRORS, ErrorAnswer
+from model_registry.lifecycle import Registry
+from model_registry.promotion import promote, roll_back
+from model_registry.rehearsal import rehearse
+from spine.errors import MalformedFileError, SpinelineError
+from spine.values import Value
+
+_LOG = logging.getLogger(__name__)
+_BODY_BYTES = 16 << 10
+_Body = TypeVar("_Body", bound=Value)
+_Version = Annotated[int, PathParameter(ge=1, le=10**9, description="Number of the version.")]
+
+
+def control_routes(control: Control, *, guard: Guard) -> APIRouter:
+    """Return the routes."""
+    router = APIRouter(prefix="/v1", tags=["versions"])
+    _add_reading(router, control, guard)
+    _add_approval(router, control, guard)
+    _add_promotion(router, control, guard)
+    _add_rollback(router, control, guard)
+    return router
+
+
+def _add_reading(router: APIRouter, control: Control, guard: Guard) -> None:
+    needs_reader = [Depends(guard.needs("reader"))]
+
+    @router.get("/versions", dependencies=needs_reader, summary="List the versions", responses=_told_as(VersionsAnswer))
+    async def versions() -> Response:
+        """List all versions, where each stands in its life, and which one is in use. Role: reader."""
+        return json_answer(await control.read(lambda registry: VersionsAnswer.of(registry.state())))
+
+    @router.get("/history", dependencies=needs_reader, summary="Read the ledger", responses=_told_as(HistoryAnswer))
+    async def history() -> Response:
+        """Show every event of the ledger, oldest first, its chain verified. Role: reader."""
+
+        def read(registry: Registry) -> HistoryAnswer:
+            return HistoryAnswer(events=tuple(EventAnswer.of(event) for event in registry.history()))
+
+        return json_answer(await control.read(read))
+
+
+def _add_approval(router: APIRouter, control: Control, guard: Guard) -> None:
+    @router.post(
+        "/versions/{version}/approval",
+        summary="Approve a version",
+        openapi_extra=_takes(Approval),
+        responses=_told_as(ApprovalAnswer, changes=True),
+    )
+    async def approve(
+        request: Request, version: _Version, caller: Annotated[Caller, Depends(guard.needs("approver"))]
+    ) -> Response:
+        """Approve a registered version, so that it may be promoted. Role: approver."""
+        body = await _body(request, Approval)
+
+        def work(registry: Registry) -> ApprovalAnswer:
+            event = registry.approve(version, actor=caller.name, reason=body.reason)
+            return ApprovalAnswer(event=EventAnswer.of(event), has_evidence_pack=_packed(registry, version))
+
+        return json_answer(await control.change("approval", work))
+
+
+def _add_promotion(router: APIRouter, control: Control, guard: Guard) -> None:
+    @router.post(
+        "/promotions",
+        summary="Promote a version",
+        openapi_extra=_takes(Promotion),
+        responses=_told_as(ChangeAnswer | RehearsalAnswer, changes=True),
+    )
+    async def promotion(request: Request, caller: Annotated[Caller, Depends(guard.needs("operator"))]) -> Response:
+        """Put an approved version in use.
+
+        Digests, verdict and golden case are checked first; it is taken back where a server can't follow within the
+        deadline. Role: operator.
+        """
+        body = await _body(request, Promotion)
+
+        def work(registry: Registry) -> ChangeAnswer | RehearsalAnswer:
+            golden = control.golden(registry, keep=not body.dry_run)
+            if body.dry_run:
+                return RehearsalAnswer.of(rehearse(registry, body.version, golden=golden), root=control.root)
+            made = promote(
+                registry,
+                body.version,
+                actor=caller.name,
+                reason=body.reason,
+                golden=golden,
+                deadline_s=body.deadline_s,
+            )
+            return ChangeAnswer.of(made)
+
+        return json_answer(await control.change("promotion", work))
+
+
+def _add_rollback(router: APIRouter, control: Control, guard: Guard) -> None:
+    @router.post(
+        "/rollbacks",
+        summary="Roll back",
+        openapi_extra=_takes(Rollback),
+        responses=_told_as(ChangeAnswer, changes=True),
+    )
+    async def rollback(request: Request, caller: Annotated[Caller, Depends(guard.needs("operator"))]) -> Response:
+        """Return to an earlier version: no retraining, no new verdict. Role: operator."""
+        body = await _body(request, Rollback)
+
+        def work(registry: Registry) -> ChangeAnswer:
+            golden = control.golden(registry, keep=True)
+            made = roll_back(
+                registry, body.to, actor=caller.name, reason=body.reason, golden=golden, deadline_s=body.deadline_s
+            )
+            return ChangeAnswer.of(made)
+
+        return json_answer(await control.change("rollback", work))
+
+
+def _packed(registry: Registry, version: int) -> bool:
+    """Make the evidence pack; the approval stands without, where this server may not write it or lacks a library."""
+    try:
+        from model_registry.evidence_pack import make_evidence_pack
+
+        make_evidence_pack(registry, version)
+    except (ImportError, OSError, SpinelineError) as error:
+        _LOG.warning("version %d is approved, but its evidence pack was not made: %s", version, error)
+        return False
+    return True
+
+
+async def _body(request: Request, shape: type[_Body]) -> _Body:
+    """Read a small JSON body; called by the route, so that nobody sends one who may not."""
+    content = b""
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > _BODY_BYTES:
+            raise TooLargeError("the body is too large", limit=f"{_BODY_BYTES >> 10} KiB")
+    try:
+        return shape.from_json(content.decode(), where="the body")
+    except MalformedFileError as error:
+        raise MalformedChangeError(str(error)) from error
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise MalformedChangeError("the body: not JSON; expected JSON in UTF-8") from error
+
+
+def _takes(shape: type[Value]) -> dict[str, Any]:
+    schema = {"application/json": {"schema": shape.model_json_schema()}}
+    return {"requestBody": {"required": True, "content": schema}}
+
+
+def _told_as(shape: Any, *, changes: bool = False) -> dict[int | str, dict[str, Any]]:
+    told: dict[int | str, str] = {
+        401: ERRORS[401],
+        403: ERRORS[403],
+        409: "The ledger is not sound.",
+        503: "The ledger can't be reached.",
+    }
+    if changes:
+        told |= {
+            404: "No such version.",
+            409: "The version's state, another change, or a server that did not follow forbids it.",
+            413: "The body is too large.",
+            422: "The body is wrong, or a check failed.",
+        }
+    refusals: dict[int | str, dict[str, Any]] = {
+        status: {"model": ErrorAnswer, "description": text} for status, text in told.items()
+    }
+    return {200: {"model": shape, "description": "What is so, or was done."}, **refusals}
