@@ -19,8 +19,8 @@ SPLIT: Final = "split name"
 CUT: Final = "cut at the border"
 
 DEFINITIONS: Final = {
-    NOT_DECODED: "The mask holds more pieces than a spine has: no vertebrae were looked for, and every name is the "
-    "network's.",
+    NOT_DECODED: "The mask holds more pieces, or more bone, than a spine has: no vertebrae were looked for, and every "
+    "name is the network's.",
     OFF_SPINE: "It lies farther beside the line through the others than a vertebra can: it has no say in their names "
     "and keeps its own.",
     DISORDERED: "A vertebra above it has the name of a lower level, or one below it that of a higher level.",

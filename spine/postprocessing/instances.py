@@ -21,6 +21,8 @@ from spine.volume.nifti import Volume
 _DOUBT_PITCH: Final = 0.6  # two whole ones are never so near
 _FRAGMENT_SHARE: Final = 0.15  # of the largest of its neighbours
 _NEIGHBOURS: Final = 2
+MOST_MM3: Final = 4e6
+"""Bone of a mask beyond which it is no spine's: C1 to S1 of a large adult are some 1.2 litres."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Instances:
     items: tuple[Instance, ...]
     scale: float
     is_hopeless: bool = False
-    """More pieces than a spine has: nothing was looked for, and no bone is listed."""
+    """More pieces or more bone than a spine has: nothing was looked for, and no bone is listed."""
 
     def indices(self, numbers: NDArray[np.intp]) -> NDArray[np.intp]:
         """Return the indices (i, j, k) in the whole map, shape (m, 3), of some of the bone voxels by number."""
@@ -69,14 +71,16 @@ class Instances:
 def find_instances(labels: Volume) -> Instances:
     """Find the vertebrae of a label map (i, j, k), uint8 ids 0-25, on any grid; deterministic.
 
-    None are looked for in a map that is no spine's, which ``is_hopeless`` says.
+    None are looked for in a map that is no spine's, which ``is_hopeless`` says: more pieces than one has, or bone of
+    several trunks. That keeps a network that fails from taking time and memory without end.
     Raises InvalidValueError where the map is not uint8 within 0-25.
     """
     _require_label_map(labels.array)
     box = bone_box(labels.array)
     if box is None:
         return _nothing(labels.grid)
-    pieces = find_pieces(labels.array, grid=labels.grid, box=box)
+    volume_mm3 = np.count_nonzero(labels.array[box]) * labels.grid.voxel_mm3
+    pieces = find_pieces(labels.array, grid=labels.grid, box=box) if volume_mm3 <= MOST_MM3 else None
     if pieces is None:
         return replace(_nothing(labels.grid), is_hopeless=True)
     owners, items, scale = _ordered(pieces.outlines, group_pieces(pieces))

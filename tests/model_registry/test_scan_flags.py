@@ -11,7 +11,7 @@ from spine.phantom import make_scan
 from spine.volume.grid import Grid
 from spine.volume.nifti import Volume, read_image, read_labels
 
-REAL = Path(__file__).resolve().parents[4] / "shared" / "data"
+REAL = Path(__file__).resolve().parents[3] / "shared" / "data"
 TRAINED = Envelope(
     scans=871, least_spacing_mm=(1.5, 1.5, 1.5), largest_spacing_mm=(1.5, 1.5, 3.0), bone_hu=(-83.0, 276.0, 1442.0)
 )
