@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.promote_model.program import promote_model, roll_back
-from components.serve_model.presence import ServerInfo, running_server
+from components.serve_model.presence import ServerInfo
+from model_registry.evidence_pack import make_evidence_pack
 from model_registry.lifecycle import Registry
 from model_registry.policy import Policy
+from pipelines.aliases import mirror
 from pipelines.cli.output import ProgressView, console, print_table, progress_view
 from pipelines.comparison import compare_versions
 from pipelines.demo_data import make_demo_data
@@ -70,16 +72,14 @@ class _Demonstration:
         return outcome.version.version
 
     def approve(self, version: int) -> None:
-        """Approve a version, unless it is approved."""
+        """Approve a version, unless it is approved; its evidence pack is made."""
         if self.registry.state().version(version).life == "registered":
             self.registry.approve(version, actor=settings().acting, reason=_OURS + "the gate passed")
+        make_evidence_pack(self.registry, version)
 
     def promote(self, version: int, reason: str) -> None:
-        """Promote a version and wait for the server, where one runs."""
+        """Promote a version; a server that runs answers with it afterwards."""
         promote_model(root=self.root, version=version, reason=_OURS + reason, services=settings())
-        server = running_server(self.root)
-        if server:
-            await_version(server, version)
 
     def was_left_by_us(self) -> bool:
         """Whether the last event is the demonstration's own rollback, after which it promotes again."""
@@ -114,7 +114,7 @@ def run_demo(*, recipes: tuple[Recipe, Recipe], policy: Policy, scans: int) -> N
         demonstration.approve(second)
         _head("5", "promotion, rollback and promotion again, while the server runs")
         _swap(demonstration, server, first, second)
-    _mirror(root)
+    mirror(Registry.at(root, settings()), settings())
     _summary(root, first, second, server, seconds=time.monotonic() - began)
 
 
@@ -150,15 +150,6 @@ def _segment(server: ServerInfo, root: Path) -> int:
         return int(answer.headers["X-Spineline-Version"])
 
 
-def _mirror(root: Path) -> None:
-    from model_registry.mlflow_store import MlflowStore
-
-    store = MlflowStore(
-        settings().mlflow_uri, artifacts=root / "mlflow" / "artifacts", model_name=settings().model_name
-    )
-    store.mirror(Registry.at(root, settings()).state())
-
-
 def _head(number: str, text: str) -> None:
     console.print(f"[bold cyan]{number}[/bold cyan] {text}", highlight=False)
 
@@ -177,6 +168,7 @@ def _summary(root: Path, first: int, second: int, server: ServerInfo, *, seconds
         ("difference", lambda: comparison.differences_in_words()[0]),
         ("served", lambda: f"version {registry.state().serving} at {server.url} (`spineline serve --stop` ends it)"),
         ("report", lambda: str(registry.bundle(second).folder / "report.html")),
+        ("evidence pack", lambda: str(make_evidence_pack(registry, second))),
         ("pictures", lambda: str(registry.bundle(second).folder / "pictures")),
         ("took", lambda: f"{seconds:.0f} s"),
     ]

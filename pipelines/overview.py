@@ -1,25 +1,22 @@
-"""What there is, in a few lines: versions with their scores, and the state of what is served."""
+"""The versions that there are, each in one row with its scores."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from components.serve_model.presence import running_server, served_version
-from model_registry.bundle import Bundle
+from model_registry.bundle import MANIFEST_FILE, Bundle
 from model_registry.lifecycle import Registry
 from model_registry.state import VersionState
 from spine.metrics.scores import Evaluation
-from spine.settings import settings
 from spine.storage import short
 
 
 @dataclass(frozen=True)
 class VersionRow:
-    """A version as it is listed."""
+    """A version as it is listed; recipe and scores are None where its bundle is not on this machine."""
 
     state: VersionState
     in_use: bool
-    recipe: str
+    recipe: str | None
     dice: float | None
     id_rate: float | None
 
@@ -58,34 +55,14 @@ class VersionRow:
 def version_rows(registry: Registry) -> list[VersionRow]:
     """Return all versions, the newest last."""
     state = registry.state()
-    return [
-        _row(registry.root, known, in_use=number == state.serving) for number, known in sorted(state.versions.items())
-    ]
+    return [_row(registry, known, in_use=number == state.serving) for number, known in sorted(state.versions.items())]
 
 
-def describe_status(root: Path) -> dict[str, Any]:
-    """Return what the ledger says is in use, what a server here answers with, and whether they agree."""
-    registry = Registry.at(root, settings())
-    state = registry.state()
-    server = running_server(root)
-    served = served_version(server) if server else None
-    agreement = "no server runs here; `spineline serve` starts one"
-    if server:
-        agreement = "yes" if served == state.serving else f"no: the server has {served}, the ledger {state.serving}"
-    return {
-        "root": str(root),
-        "version in use": state.serving,
-        "a rollback returns to": state.before,
-        "versions": len(state.versions),
-        "events in the ledger": len(registry.history()),
-        "server": server.url if server else None,
-        "server answers with": served,
-        "server follows the ledger": agreement,
-    }
-
-
-def _row(root: Path, known: VersionState, *, in_use: bool) -> VersionRow:
-    bundle = Bundle(root / known.bundle)
+def _row(registry: Registry, known: VersionState, *, in_use: bool) -> VersionRow:
+    folder = registry.root / known.bundle
+    if not (folder / MANIFEST_FILE).is_file():
+        return VersionRow(state=known, in_use=in_use, recipe=None, dice=None, id_rate=None)
+    bundle = Bundle(folder)
     summary = Evaluation.parse(bundle.json("evaluation.json"), where=bundle.folder).summary
     return VersionRow(
         state=known,

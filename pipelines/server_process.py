@@ -15,21 +15,21 @@ _START_S = 60.0
 _STOP_S = 30.0
 
 
-def run_server(root: Path, *, host: str, port: int) -> int:
+def run_server(root: Path, *, host: str, port: int, without_tokens: bool = False) -> int:
     """Serve in this process until it is stopped."""
     from components.serve_model.program import main
 
-    return main(["--root", str(root), "--host", host, "--port", str(port)])
+    return main(_arguments(root, host, port, without_tokens=without_tokens))
 
 
-def start_detached(root: Path, *, host: str, port: int) -> ServerInfo:
+def start_detached(root: Path, *, host: str, port: int, without_tokens: bool = False) -> ServerInfo:
     """Start a server that outlives this command, or find the one that runs; return when it answers."""
     running = running_server(root)
     if running:
         return running
     log = root / "serving" / "server.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    arguments = ["--root", str(root), "--host", host, "--port", str(port)]
+    arguments = _arguments(root, host, port, without_tokens=without_tokens)
     with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "components.serve_model", *arguments],
@@ -47,6 +47,11 @@ def start_detached(root: Path, *, host: str, port: int) -> ServerInfo:
         time.sleep(0.2)
     tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:])
     raise StepFailedError("serve_model", reason=f"did not start on {host}:{port}; log: {log}", log_tail=tail)
+
+
+def _arguments(root: Path, host: str, port: int, *, without_tokens: bool) -> list[str]:
+    given = ["--root", str(root), "--host", host, "--port", str(port)]
+    return [*given, "--without-tokens"] if without_tokens else given
 
 
 def await_version(info: ServerInfo, version: int, *, timeout_s: float = 60) -> None:

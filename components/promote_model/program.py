@@ -2,10 +2,13 @@
 
 import argparse
 from pathlib import Path
+from typing import Self
 
+from model_registry import promotion
 from model_registry.bundle import Bundle
-from model_registry.ledger import Event
-from model_registry.lifecycle import Registry, require_passing
+from model_registry.lifecycle import Registry
+from model_registry.promotion import DEADLINE_S, Change, Golden
+from model_registry.rehearsal import Rehearsal, rehearse, rehearse_rollback
 from spine import progress
 from spine.logs import run_program
 from spine.settings import Settings, settings
@@ -14,38 +17,88 @@ from spine.steps import run_step
 STEP = "promote_model"
 
 
-def promote_model(*, root: Path, version: int, reason: str, services: Settings) -> Event:
-    """Verify a version's bundle and verdict, run its golden case, then put it in use.
+def promote_model(
+    *, root: Path, version: int, reason: str, services: Settings, deadline_s: float = DEADLINE_S
+) -> Change:
+    """Verify a version's bundle and verdict, run its golden case, put it in use, and wait for the servers.
 
-    Raises NotPromotableError, DigestMismatchError, EvidenceError or GoldenCaseError; nothing is changed then.
+    Raises NotPromotableError, DigestMismatchError, EvidenceError or GoldenCaseError, nothing changed then, and
+    ReplicasBehindError after the automatic rollback.
     """
-    registry = Registry.at(root, services)
-    registry.require_promotable(version)
-    before = registry.state().serving
-    bundle = registry.verified_bundle(version)
-    require_passing(bundle)
-    progress.report(STEP, "golden case", done=0, total=1)
-    dice = _golden_dice(bundle, version, threads=services.cpu_threads)
-    progress.report(STEP, "golden case", done=1, total=1, note=f"Dice {dice:.4f} to the recorded answer")
-    return registry.promote(version, actor=services.acting, reason=reason, expected_serving=before)
+    with _Stages() as stages:
+        return promotion.promote(
+            Registry.at(root, services),
+            version,
+            actor=services.acting,
+            reason=reason,
+            golden=golden_case(services),
+            deadline_s=deadline_s,
+            on_stage=stages.begin,
+        )
 
 
-def roll_back(*, root: Path, to: int | None, reason: str, services: Settings) -> Event:
+def roll_back(*, root: Path, to: int | None, reason: str, services: Settings, deadline_s: float = DEADLINE_S) -> Change:
     """Return to the version before the one in use, or to ``to``: bundle verified, no new verdict needed.
 
-    The golden case is run by every server before it swaps, so that the command itself stays fast.
+    The golden case is run by every server before it swaps, so that the command itself stays fast; here only where no
+    server runs.
     """
-    registry = Registry.at(root, services)
-    target = registry.rollback_target(to)
-    registry.verified_bundle(target.version)
-    return registry.roll_back(to=to, actor=services.acting, reason=reason)
+    with _Stages() as stages:
+        return promotion.roll_back(
+            Registry.at(root, services),
+            to,
+            actor=services.acting,
+            reason=reason,
+            golden=golden_case(services),
+            deadline_s=deadline_s,
+            on_stage=stages.begin,
+        )
 
 
-def _golden_dice(bundle: Bundle, version: int, *, threads: int) -> float:
-    from model_registry.models import check_golden_case, load_segmenter
-    from spine.nnunet.segmentation import best_device
+def rehearse_promotion(*, root: Path, version: int, services: Settings) -> Rehearsal:
+    """Make the checks of a promotion and say what would happen; nothing is changed."""
+    return rehearse(Registry.at(root, services), version, golden=golden_case(services))
 
-    return check_golden_case(load_segmenter(bundle, device=best_device(), threads=threads), bundle, version=version)
+
+def rehearse_roll_back(*, root: Path, to: int | None, services: Settings) -> Rehearsal:
+    """Make the checks of a rollback and say what would happen; nothing is changed."""
+    return rehearse_rollback(Registry.at(root, services), to, golden=golden_case(services))
+
+
+def golden_case(services: Settings) -> Golden:
+    """Return the check that loads a bundle in this process and runs its golden case."""
+
+    def answered(bundle: Bundle, version: int) -> float:
+        from model_registry.models import check_golden_case, load_segmenter
+        from spine.nnunet.segmentation import best_device
+
+        segmenter = load_segmenter(bundle, device=best_device(), threads=services.cpu_threads)
+        return check_golden_case(segmenter, bundle, version=version)
+
+    return answered
+
+
+class _Stages:
+    """Shows a stage as done when the next one begins, or the work has ended well."""
+
+    def __init__(self) -> None:
+        self._stage: str | None = None
+
+    def begin(self, stage: str) -> None:
+        self._end()
+        self._stage = stage
+        progress.report(STEP, stage, done=0, total=1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._end()
+
+    def _end(self) -> None:
+        if self._stage is not None:
+            progress.report(STEP, self._stage, done=1, total=1)
 
 
 def step(*, root: str, action: str, version: int, reason: str) -> str:
@@ -53,8 +106,10 @@ def step(*, root: str, action: str, version: int, reason: str) -> str:
 
     def work() -> str:
         if action == "promote":
-            return promote_model(root=Path(root), version=version, reason=reason, services=settings()).text()
-        return roll_back(root=Path(root), to=version or None, reason=reason, services=settings()).text()
+            change = promote_model(root=Path(root), version=version, reason=reason, services=settings())
+        else:
+            change = roll_back(root=Path(root), to=version or None, reason=reason, services=settings())
+        return change.event.text()
 
     return run_step(STEP, work)
 

@@ -251,7 +251,3 @@ class UnprotectedError(ServeError):
             f"host is '{host}', which others reach, without tokens; expected SPINELINE_TOKENS (see `spineline token"
             " --help`), or --without-tokens to let everybody read"
         )
-
-
-class LedgerError(ServeError):
-    """The ledger contradicts what this server has read in it before."""

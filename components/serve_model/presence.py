@@ -35,6 +35,12 @@ def withdraw(root: Path, info: ServerInfo) -> None:
         _file(root).unlink(missing_ok=True)
 
 
+def own_announcement(root: Path) -> ServerInfo | None:
+    """Return what this process has announced, or None."""
+    info = _announced(root)
+    return info if info is not None and info.pid == os.getpid() else None
+
+
 def running_server(root: Path) -> ServerInfo | None:
     """Return the server below ``root`` whose process lives and answers ``/healthz``, or None."""
     info = _announced(root)
@@ -47,8 +53,9 @@ def running_server(root: Path) -> ServerInfo | None:
 
 def served_version(info: ServerInfo) -> int | None:
     """Return the version that a server answers with now, or None where it has none loaded or is gone."""
-    model = _get_json(f"{info.url}/v1/model")
-    version = model.get("version") if model is not None else None
+    # Open to everybody, where /v1/model may ask for a token.
+    ready = _get_json(f"{info.url}/readyz")
+    version = ready.get("version") if ready is not None else None
     return version if isinstance(version, int) else None
 
 

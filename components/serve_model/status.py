@@ -1,8 +1,9 @@
 """What the server says of itself: the model that answers, and what keeps it from the one the ledger names."""
 
 from components.serve_model.engine import Engine
-from components.serve_model.vertebrae import DISCLAIMER
-from components.serve_model.watcher import LoadFailure, Watcher
+from components.serve_model.watcher import Watcher
+from model_registry.findings import DISCLAIMER
+from model_registry.replicas import LoadFailure
 from spine.values import Value
 
 

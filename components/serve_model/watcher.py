@@ -4,32 +4,28 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from components.serve_model.engine import Engine
-from components.serve_model.errors import LedgerError
+from components.serve_model.errors import DrainingError
+from components.serve_model.prefetching import Prefetcher
+from components.serve_model.reporting import Reporter
 from components.serve_model.telemetry import Telemetry
 from model_registry.ledger import Event
 from model_registry.lifecycle import Registry
+from model_registry.promotion import replicas_of
+from model_registry.replicas import LoadFailure, ReplicaReport
 from model_registry.state import State, fold
+from spine.depot import DepotUnreachableError
 from spine.errors import SpinelineError
 from spine.settings import settings
-from spine.values import Value
 
 _LOG = logging.getLogger(__name__)
 _LONGEST_PAUSE_S = 60.0
-
-
-class LoadFailure(Value):
-    """Why a version could not go live."""
-
-    version: int
-    reason: str
-    at: str
-    """UTC, ISO 8601."""
-    attempts: int
+_PASSING = (DepotUnreachableError, DrainingError)
+_REMOTE_POLL_S = 2.0
+"""Between two looks at a ledger over the network, where each costs a request."""
 
 
 class Watcher(threading.Thread):
@@ -40,12 +36,16 @@ class Watcher(threading.Thread):
     ) -> None:
         super().__init__(name="ledger-watcher", daemon=True)
         self._root, self._engine, self._telemetry = root, engine, telemetry
-        self._registry = Registry.at(root, settings())
-        self._poll_s, self._retry_pause_s = poll_s, retry_pause_s
+        self._registry = self._opened()
+        is_remote = replicas_of(self._registry).is_remote
+        self._poll_s, self._retry_pause_s = max(poll_s, _REMOTE_POLL_S * is_remote), retry_pause_s
+        self._reporter = Reporter(root=root, replicas=lambda: replicas_of(self._opened()), followed=self)
+        self._prefetcher = Prefetcher(engine=engine, registry=self._opened)
         self._stop_asked = threading.Event()
-        self._seen: tuple[int, int] | None = None
+        self._seen: object = None
         self._last_event: Event | None = None
         self._retry_at: float | None = None
+        self._before: int | None = None
         self.wanted: int | None = None
         """The version that the ledger names."""
         self.last_failure: LoadFailure | None = None
@@ -54,6 +54,8 @@ class Watcher(threading.Thread):
 
     def run(self) -> None:
         """Look at the ledger until asked to stop; nothing that happens here ends the thread."""
+        self._reporter.start()
+        self._prefetcher.start()
         warmed = False
         while not self._stop_asked.is_set():
             try:
@@ -67,14 +69,38 @@ class Watcher(threading.Thread):
             self._stop_asked.wait(self._poll_s)
 
     def stop(self, *, timeout_s: float = 5.0) -> None:
-        """Ask the thread to end, and wait a while for it."""
+        """Ask the thread to end, wait a while for it, and take this server off the list of replicas."""
         self._stop_asked.set()
         self.join(timeout_s)
+        self._prefetcher.stop()
+        self._reporter.stop()
+
+    def report(self, *, name: str, url: str) -> ReplicaReport:
+        """Return what this server says of itself now."""
+        live, last = self._engine.live, self._last_event
+        return ReplicaReport(
+            name=name,
+            url=url,
+            pid=os.getpid(),
+            version=live.version if live else None,
+            event=last.number if last else 0,
+            event_digest=last.digest if last else None,
+            golden_dice=live.golden_dice if live else None,
+            failure=self.last_failure,
+            ledger_problem=self.ledger_problem,
+            at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        )
 
     def look(self) -> None:
         """Read the ledger where it changed, or a retry is due, and bring what it names into the engine."""
-        seen = _glance(self._root / "ledger")
+        self._keep_prefetched()
         due = self._retry_at is not None and time.monotonic() >= self._retry_at
+        try:
+            seen = self._registry.glance()
+        except (SpinelineError, OSError) as error:
+            self._seen = None
+            self._cut_off(error)
+            return
         if seen == self._seen and not due:
             return
         self._seen = seen
@@ -82,14 +108,31 @@ class Watcher(threading.Thread):
         if state is None:
             self._retry_at = time.monotonic() + self._retry_pause_s
             return
+        self._follow(state)
+        self._telemetry.behind.set(self._live_version() != self.wanted)
+        self._reporter.changed()
+
+    def _follow(self, state: State) -> None:
         self._drop_revoked(state)
         self.wanted = state.serving
-        live = self._engine.live
-        if self.wanted is None or (live is not None and live.version == self.wanted):
-            self._retry_at = None
+        live = self._live_version()
+        if live is not None and self.wanted is None:
+            _LOG.warning("version %d was taken back and no version is in use", live)
+            self._engine.drop(live)
+            self._telemetry.shows(None)
+        if self.wanted is None or live == self.wanted:
+            self._retry_at, self.last_failure = None, None
         else:
+            self._reporter.changed()
             self._bring(self.wanted)
-        self._telemetry.behind.set(self.wanted is not None and self._live_version() != self.wanted)
+        is_steady = self.wanted is not None and self._live_version() == self.wanted
+        self._before = state.before if is_steady else None
+        self._prefetcher.want(self._before)
+
+    def _keep_prefetched(self) -> None:
+        model = self._prefetcher.taken()
+        if model is not None and model.version == self._before:
+            self._engine.keep(model)
 
     def _bring(self, version: int) -> None:
         try:
@@ -114,9 +157,11 @@ class Watcher(threading.Thread):
         self._retry_at = time.monotonic() + pause_s
         self.last_failure = LoadFailure(
             version=version,
+            event=self._last_event.number if self._last_event else 0,
             reason=self._told(error),
             at=datetime.now(UTC).isoformat(timespec="seconds"),
             attempts=attempts,
+            is_passing=isinstance(error.__cause__ or error, _PASSING),
         )
         self._telemetry.swapped("failed", live=self._engine.live)
         traceback = None if isinstance(error, SpinelineError) else error
@@ -125,23 +170,22 @@ class Watcher(threading.Thread):
     def _sound_state(self) -> State | None:
         try:
             events = self._registry.history()
-            self._require_continued(events)
         except (SpinelineError, OSError) as error:
-            if self.ledger_problem != self._told(error):
-                _LOG.error("the ledger can't be followed, the live model stays: %s", error)
-            self.ledger_problem = self._told(error)
+            self._cut_off(error)
             return None
         self.ledger_problem = None
         self._last_event = events[-1] if events else None
         return fold(events)
 
-    def _require_continued(self, events: Sequence[Event]) -> None:
-        """Refuse a ledger whose end was cut off: it would read like a rollback."""
-        last = self._last_event
-        if last is None:
-            return
-        if len(events) < last.number or events[last.number - 1].digest != last.digest:
-            raise LedgerError(f"event {last.number} of the ledger was read before and is gone or different now")
+    def _cut_off(self, error: Exception) -> None:
+        """Keep the live model while the ledger is away or unsound, and say so."""
+        if self.ledger_problem != self._told(error):
+            _LOG.error("the ledger can't be followed, the live model stays: %s", error)
+            self.ledger_problem = self._told(error)
+            self._reporter.changed()
+
+    def _opened(self) -> Registry:
+        return Registry.at(self._root, settings())
 
     def _drop_revoked(self, state: State) -> None:
         for version in self._engine.held():
@@ -158,13 +202,3 @@ class Watcher(threading.Thread):
     def _told(self, error: Exception) -> str:
         line = (str(error).splitlines() or [""])[0] or type(error).__name__
         return line.replace(f"{self._root}{os.sep}", "")
-
-
-def _glance(folder: Path) -> tuple[int, int]:
-    """Return the number of events and the time of the newest change: no content is read."""
-    try:
-        with os.scandir(folder) as entries:
-            times = [entry.stat().st_mtime_ns for entry in entries if entry.name.endswith(".json")]
-    except FileNotFoundError:
-        return (0, 0)
-    return (len(times), max(times, default=0))

@@ -58,8 +58,15 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     detach: Annotated[bool, typer.Option(help="Start it in the background and return when it answers.")] = False,
     stop: Annotated[bool, typer.Option(help="Stop the server that was started below this root.")] = False,
+    without_tokens: Annotated[
+        bool, typer.Option("--without-tokens", help="Let everybody read who reaches --host beyond this machine.")
+    ] = False,
 ) -> int:
-    """Serve the version in use over HTTP, and follow promotions and rollbacks without a restart."""
+    """Serve the version in use over HTTP, and follow promotions and rollbacks without a restart.
+
+    SPINELINE_TOKENS names the file of those who may use it (`spineline token`); `python -m components.serve_model
+    --help` lists limits, memory and the folders that it writes.
+    """
     from pipelines.server_process import run_server, start_detached, stop_server
 
     root = settings().root_path
@@ -67,10 +74,10 @@ def serve(
         console.print("stopped" if stop_server(root) else "no server runs here")
         return 0
     if detach:
-        info = start_detached(root, host=host, port=port or settings().port)
+        info = start_detached(root, host=host, port=port or settings().port, without_tokens=without_tokens)
         console.print(f"serving at {info.url} (pid {info.pid}); `spineline serve --stop` ends it", highlight=False)
         return 0
-    return run_server(root, host=host, port=port or settings().port)
+    return run_server(root, host=host, port=port or settings().port, without_tokens=without_tokens)
 
 
 def ui(

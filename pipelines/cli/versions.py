@@ -1,21 +1,31 @@
-"""Commands on versions: what there is, who put it in use, and how to change that."""
+"""Commands on versions: what there is, and how to change what is in use."""
 
-from collections.abc import Callable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipelines.cli.output import console, errors, print_json, print_table, progress_view
 from spine.settings import settings
 
+if TYPE_CHECKING:
+    from model_registry.ledger import Event
+    from model_registry.lifecycle import Registry
+    from model_registry.promotion import Change
+    from model_registry.rehearsal import Rehearsal
+
 VersionArgument = Annotated[int, typer.Argument(help="Number of the version.", min=1)]
 ReasonOption = Annotated[str, typer.Option(help="Why; it is kept in the ledger.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print strict JSON.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Make every check, say what would happen, and change nothing.")
+]
+DeadlineOption = Annotated[float, typer.Option(help="Seconds in which every server must follow.", min=1)]
+_DEADLINE_S = 120.0
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this room."""
-    for command in (versions, approve, promote, revoke, rollback, history, status):
+    for command in (versions, approve, promote, revoke, rollback):
         app.command()(command)
 
 
@@ -37,38 +47,66 @@ def versions(as_json: JsonOption = False) -> None:
 
 
 def approve(version: VersionArgument, reason: ReasonOption, as_json: JsonOption = False) -> None:
-    """Approve a registered version, so that it may be promoted."""
+    """Approve a registered version, so that it may be promoted; its evidence pack is made."""
     from model_registry.lifecycle import Registry
 
     registry = Registry.at(settings().root_path, settings())
-    _tell(registry.approve(version, actor=settings().acting, reason=reason).text(), as_json, mirror=True)
+    event = registry.approve(version, actor=settings().acting, reason=reason)
+    _pack(registry, version)
+    _tell(event, as_json)
 
 
-def promote(version: VersionArgument, reason: ReasonOption, as_json: JsonOption = False) -> None:
+def promote(
+    version: VersionArgument,
+    reason: ReasonOption,
+    deadline: DeadlineOption = _DEADLINE_S,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> int:
     """Put an approved version in use: digests verified, golden case answered, then on the record.
 
-    A running server swaps to it without dropping a request; this waits until the server says so.
+    Every running server swaps to it without dropping a request. Where one can't, or not within the deadline, the
+    version is rolled back automatically, which is on the record too.
     """
-    from components.promote_model.program import promote_model
+    from components.promote_model.program import promote_model, rehearse_promotion
+    from model_registry.errors import ReplicasBehindError
     from spine.progress import followed
 
+    root, services = settings().root_path, settings()
     with progress_view() as view, followed(view.show):
-        event = promote_model(root=settings().root_path, version=version, reason=reason, services=settings())
-    _await_server(event.version)
-    _tell(event.text(), as_json, mirror=True)
+        if dry_run:
+            return _rehearsed(rehearse_promotion(root=root, version=version, services=services), as_json)
+        try:
+            change = promote_model(root=root, version=version, reason=reason, services=services, deadline_s=deadline)
+        except ReplicasBehindError:
+            # It was in use for a while, and is no more.
+            _mirror_aliases()
+            raise
+    _tell_change(change, as_json)
+    return 0
 
 
 def rollback(
     reason: ReasonOption,
     to: Annotated[int | None, typer.Option(help="Version to return to; the one before where not given.")] = None,
+    deadline: DeadlineOption = _DEADLINE_S,
+    dry_run: DryRunOption = False,
     as_json: JsonOption = False,
-) -> None:
-    """Return to an earlier version: no retraining, no new verdict; the server runs its golden case and swaps."""
-    from components.promote_model.program import roll_back
+) -> int:
+    """Return to an earlier version: no retraining, no new verdict; the servers run its golden case and swap.
 
-    event = roll_back(root=settings().root_path, to=to, reason=reason, services=settings())
-    _await_server(event.version)
-    _tell(event.text(), as_json, mirror=True)
+    MLflow and the model store may be away meanwhile: every server has the version before the one in use.
+    """
+    from components.promote_model.program import rehearse_roll_back, roll_back
+    from spine.progress import followed
+
+    root, services = settings().root_path, settings()
+    with progress_view() as view, followed(view.show):
+        if dry_run:
+            return _rehearsed(rehearse_roll_back(root=root, to=to, services=services), as_json)
+        change = roll_back(root=root, to=to, reason=reason, services=services, deadline_s=deadline)
+    _tell_change(change, as_json)
+    return 0
 
 
 def revoke(version: VersionArgument, reason: ReasonOption, as_json: JsonOption = False) -> None:
@@ -76,90 +114,57 @@ def revoke(version: VersionArgument, reason: ReasonOption, as_json: JsonOption =
     from model_registry.lifecycle import Registry
 
     registry = Registry.at(settings().root_path, settings())
-    _tell(registry.revoke(version, actor=settings().acting, reason=reason).text(), as_json, mirror=True)
+    _tell(registry.revoke(version, actor=settings().acting, reason=reason), as_json)
 
 
-def history(as_json: JsonOption = False) -> None:
-    """Show every event of the ledger, oldest first, after verifying its chain."""
-    from model_registry.lifecycle import Registry
+def _pack(registry: "Registry", version: int) -> None:
+    """Make the evidence pack of a version that was just approved; the approval stands without it."""
+    from model_registry.evidence_pack import make_evidence_pack
+    from spine.errors import SpinelineError
 
-    events = Registry.at(settings().root_path, settings()).history()
-    if as_json:
-        print_json([{**event.model_dump(mode="json"), "digest": event.digest} for event in events])
-        return
-    print_table(
-        f"ledger: {len(events)} events, chain verified",
-        ["#", "when (UTC)", "who", "what", "version", "in use", "why"],
-        [
-            (event.number, event.at, event.actor, event.kind, event.version, event.to_version, event.reason)
-            for event in events
-        ],
-    )
-
-
-def status(
-    repair: Annotated[bool, typer.Option(help="Make MLflow's aliases follow the ledger again.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Say what is in use, what the server answers with, and how these differ, if they do."""
-    from pipelines.overview import describe_status
-
-    if repair:
-        _mirror_aliases(required=True)
-    described = describe_status(settings().root_path)
-    if as_json:
-        print_json(described)
-        return
-    for name, value in described.items():
-        console.print(f"[bold]{name}[/bold]: {'-' if value is None else value}", highlight=False, soft_wrap=True)
-
-
-def _tell(event: str, as_json: bool, *, mirror: bool) -> None:
-    from model_registry.ledger import Event
-
-    made = Event.from_text(event, where="the new event")
-    if mirror:
-        _mirror_aliases(required=False)
-    if as_json:
-        print_json({**made.model_dump(mode="json"), "digest": made.digest})
-        return
-    in_use = f"version {made.to_version} is in use" if made.to_version else "no version is in use"
-    console.print(f"event {made.number}: {made.kind} version {made.version} by {made.actor}; {in_use}", highlight=False)
-
-
-def _await_server(version: int) -> None:
-    """Wait until a server that runs here answers with ``version``; without one there is nothing to wait for."""
-    from components.serve_model.presence import running_server
-    from pipelines.server_process import await_version
-
-    info = running_server(settings().root_path)
-    if info is None:
-        return
-    await_version(info, version)
-    errors.print(f"the server at {info.url} answers with version {version}", highlight=False)
-
-
-def _mirror_aliases(*, required: bool) -> None:
-    """Let MLflow's aliases follow the ledger; the ledger stands without them, so a failure is only told."""
-    from model_registry.errors import TrackingError
-    from model_registry.lifecycle import Registry
-
-    def mirror() -> None:
-        from model_registry.mlflow_store import MlflowStore
-
-        root = settings().root_path
-        store = MlflowStore(
-            settings().mlflow_uri, artifacts=root / "mlflow" / "artifacts", model_name=settings().model_name
-        )
-        store.mirror(Registry.at(root, settings()).state())
-
-    _told_if_failed(mirror, TrackingError, required=required)
-
-
-def _told_if_failed(work: Callable[[], None], condition: type[Exception], *, required: bool) -> None:
     try:
-        work()
-    except condition as error:
-        if required:
-            raise
-        errors.print(f"warning: {error}; `spineline status --repair` mends the aliases", style="yellow", markup=False)
+        told, style = f"evidence pack: {make_evidence_pack(registry, version)}", None
+    except (SpinelineError, OSError) as error:
+        told, style = f"warning: no evidence pack: {error}; `spineline evidence {version}` makes it", "yellow"
+    errors.print(told, style=style, highlight=False, markup=False, soft_wrap=True)
+
+
+def _rehearsed(rehearsal: "Rehearsal", as_json: bool) -> int:
+    if as_json:
+        checks = [{"name": check.name, "found": check.found, "holds": check.holds} for check in rehearsal.checks]
+        print_json({"checks": checks, "would": list(rehearsal.effects), "would_succeed": rehearsal.would_succeed})
+    else:
+        for line in rehearsal.lines():
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print("nothing was changed", highlight=False)
+    return 0 if rehearsal.would_succeed else 2
+
+
+def _tell_change(change: "Change", as_json: bool) -> None:
+    for report in change.following:
+        where = f" at {report.url}" if report.url else ""
+        told = f"server {report.name}{where} answers with version {report.version}"
+        errors.print(told, highlight=False, markup=False, soft_wrap=True)
+    _tell(change.event, as_json)
+
+
+def _tell(event: "Event", as_json: bool) -> None:
+    """Print an event; MLflow is told last, since nobody should wait for it."""
+    if as_json:
+        print_json({**event.model_dump(mode="json"), "digest": event.digest})
+    else:
+        in_use = f"version {event.to_version} is in use" if event.to_version else "no version is in use"
+        told = f"event {event.number}: {event.kind} version {event.version} by {event.actor}; {in_use}"
+        console.print(told, highlight=False, markup=False, soft_wrap=True)
+    _mirror_aliases()
+
+
+def _mirror_aliases() -> None:
+    """Let MLflow's aliases follow the ledger; the ledger stands without them, so a failure is only told."""
+    from model_registry.lifecycle import Registry
+    from pipelines.aliases import mirror_soon
+
+    failure = mirror_soon(Registry.at(settings().root_path, settings()), settings())
+    if failure is not None:
+        told = f"warning: {failure}; `spineline status --repair` mends the aliases"
+        errors.print(told, style="yellow", markup=False, soft_wrap=True)

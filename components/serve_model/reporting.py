@@ -1,0 +1,89 @@
+"""What this server says of itself to those who promote: a report beside the ledger, at each change and every 5 s."""
+
+import logging
+import os
+import re
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+from components.serve_model.presence import own_announcement
+from model_registry.replicas import REPORTED_EVERY_S, ReplicaReport, Replicas
+from spine.errors import SpinelineError
+
+_LOG = logging.getLogger(__name__)
+_FORGOTTEN_AFTER = timedelta(days=1)
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9.-]")
+
+
+class Followed(Protocol):
+    """What a report tells of the one who follows the ledger."""
+
+    def report(self, *, name: str, url: str) -> ReplicaReport:
+        """Return the report now."""
+
+
+class Reporter(threading.Thread):
+    """A thread of its own: a version that takes long to load must not let its server fall silent."""
+
+    def __init__(
+        self, *, root: Path, replicas: Callable[[], Replicas], followed: Followed, pause_s: float = REPORTED_EVERY_S
+    ) -> None:
+        super().__init__(name="replica-reporter", daemon=True)
+        self._root, self._open, self._followed, self._pause_s = root, replicas, followed, pause_s
+        self._changed, self._stop_asked = threading.Event(), threading.Event()
+        self._problem: str | None = None
+        self._name = ""
+
+    def changed(self) -> None:
+        """Let a report be written at once."""
+        self._changed.set()
+
+    def stop(self, *, timeout_s: float = 5.0) -> None:
+        """End the thread and remove the report: this server has ended."""
+        self._stop_asked.set()
+        self._changed.set()
+        if self.is_alive():
+            self.join(timeout_s)
+
+    def run(self) -> None:
+        """Report until asked to stop; a store that does not answer is told once and tried again."""
+        self._name, url = _identity(self._root)
+        replicas: Replicas | None = None
+        while not self._stop_asked.is_set():
+            self._changed.clear()
+            try:
+                if replicas is None:
+                    replicas = self._open()
+                    _forget_old(replicas)
+                replicas.write(self._followed.report(name=self._name, url=url))
+                self._problem = None
+            except (SpinelineError, OSError) as error:
+                self._told(error)
+            self._changed.wait(self._pause_s)
+        try:
+            if replicas is not None:
+                replicas.remove(self._name)
+        except (SpinelineError, OSError) as error:
+            self._told(error)
+
+    def _told(self, error: Exception) -> None:
+        if str(error) != self._problem:
+            _LOG.warning("this server can't report itself, and is not waited for: %s", error)
+        self._problem = str(error)
+
+
+def _identity(root: Path) -> tuple[str, str]:
+    """Return the name of this server, the same after a restart, and its address."""
+    info = own_announcement(root)
+    number = f"pid{os.getpid()}" if info is None else str(info.port)
+    return _NOT_IN_NAMES.sub("-", f"{os.uname().nodename}-{number}"), info.url if info else ""
+
+
+def _forget_old(replicas: Replicas) -> None:
+    """Remove what killed servers of other names left behind; by age, since a silent one may only be cut off."""
+    for report in replicas.reports():
+        if datetime.now(UTC) - datetime.fromisoformat(report.at) > _FORGOTTEN_AFTER:
+            replicas.remove(report.name)

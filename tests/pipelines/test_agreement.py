@@ -1,0 +1,82 @@
+"""What `status` finds where the ledger, MLflow's aliases and the servers don't say the same."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from model_registry.ledger import Event
+from model_registry.replicas import LoadFailure, ReplicaReport
+from model_registry.state import State, VersionState
+from pipelines.agreement import Agreement, Aliases
+
+DIGEST = "sha256:" + "0" * 64
+
+
+def event(number: int, *, previous: str | None) -> Event:
+    return Event(
+        number=number, kind="promote", version=1, actor="ann", reason="why", at="now", from_version=None, to_version=1,
+        evidence=DIGEST, bundle="b", previous=previous,
+    )  # fmt: skip
+
+
+FIRST = event(1, previous=None)
+SECOND = event(2, previous=FIRST.digest)
+VERSION = VersionState(
+    version=1, life="promoted", registered_by="ann", registered_at="now", model_digest=DIGEST, bundle="b"
+)
+
+
+def report(name: str = "a", *, silent_s: float = 0, **fields: object) -> ReplicaReport:
+    at = datetime.now(UTC) - timedelta(seconds=silent_s)
+    content = {
+        "url": "http://a", "pid": 1, "version": 1, "event": 2, "event_digest": SECOND.digest, "golden_dice": 1.0,
+        "failure": None, "ledger_problem": None, "at": at.isoformat(timespec="milliseconds"),
+    }  # fmt: skip
+    return ReplicaReport.model_validate({"name": name, **content, **fields})
+
+
+def found(*replicas: ReplicaReport, aliases: Aliases | None = None, local: tuple[str, int | None] | None = None):
+    return Agreement(
+        root="root", events=[FIRST, SECOND], state=State(versions={1: VERSION}, line=(1,)), aliases=aliases,
+        aliases_problem=None, replicas=replicas, replicas_problem=None, local=local,
+    )  # fmt: skip
+
+
+def test_nothing_differs_where_all_say_the_same():
+    aliases = Aliases(found={"champion": 1}, wanted={"champion": 1}, anchor=(2, SECOND.digest))
+    assert found(report(), aliases=aliases, local=("http://a", 1)).differences() == []
+
+
+FAILURE = LoadFailure(version=1, event=2, reason="out of memory", at="now", attempts=3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"version": None}, "server a has no version, the ledger says version 1"),
+        ({"version": 2, "failure": FAILURE}, "server a has version 2: out of memory, the ledger says version 1"),
+        ({"silent_s": 60}, "it was killed, or is cut off"),
+        ({"ledger_problem": "the store is away"}, "server a can't follow the ledger: the store is away"),
+        ({"event": 7, "event_digest": "sha256:7"}, "server a has seen event 7: events were lost"),
+        ({"event": 1, "event_digest": "sha256:7"}, "event 1 of the ledger is another than the one that server a has"),
+    ],
+)
+def test_each_way_in_which_a_server_differs_is_told(fields, told):
+    (line,) = found(report("b"), report(**fields)).differences()
+    assert told in line
+
+
+def test_aliases_that_were_moved_are_missing_or_are_too_many_are_each_told():
+    aliases = Aliases(found={"champion": 2, "previous": 1}, wanted={"champion": 1, "candidate": 3}, anchor=None)
+    assert found(aliases=aliases).differences() == [
+        "MLflow's alias candidate is no version, the ledger says version 3",
+        "MLflow's alias champion is version 2, the ledger says version 1",
+        "MLflow's alias previous is version 1, the ledger says no version",
+    ]
+
+
+def test_a_server_here_that_cannot_report_is_asked_itself():
+    assert found(local=("http://a", 2)).differences() == [
+        "the server at http://a answers with version 2, the ledger says version 1"
+    ]
+    assert found(local=("http://a", 1)).differences() == []
