@@ -15,10 +15,17 @@ def keep_caches(folder: Path) -> None:
     if not os.access(Path(spine.__file__).parent / "volume", os.W_OK):
         # Compiling anew at each start takes seconds.
         os.environ.setdefault("NUMBA_CACHE_DIR", str(folder / "numba"))
-    if not os.access(os.environ.get("HOME", ""), os.W_OK):
+    if not _has_home():
         os.environ.setdefault("MPLCONFIGDIR", str(folder / "matplotlib"))
     try:
         tempfile.gettempdir()
     except FileNotFoundError:
         folder.mkdir(parents=True, exist_ok=True)
         os.environ["TMPDIR"] = str(folder)
+
+
+def _has_home() -> bool:
+    try:
+        return os.access(Path.home(), os.W_OK)
+    except RuntimeError:
+        return False
