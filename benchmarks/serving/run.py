@@ -17,7 +17,6 @@ from pathlib import Path
 
 import httpx
 from timed import network_seconds, watch_network
-from untrained import make_root
 
 from model_registry.bundle import MODEL_FOLDER, Bundle
 from model_registry.lifecycle import Registry
@@ -78,15 +77,15 @@ class Bench:
 def main() -> None:
     """Measure all three in turns, then requests at once, and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", type=Path, help="root whose version in use is measured (default: random weights)")
+    parser.add_argument(
+        "--root", type=Path, default=Path(".spineline"), help="root whose version in use is measured: %(default)s"
+    )
     parser.add_argument("--spacing-mm", type=float, default=2.0, help="of the phantom scan (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="serving-") as temporary:
-        bench = Bench(folder=Path(temporary), root=given.root or Path(temporary) / "root")
+        bench = Bench(folder=Path(temporary), root=_copied(given.root, Path(temporary) / "root"))
         Workspace.below(bench.folder).activate()
-        if given.root is None:
-            make_root(bench.root)
         image = make_scan(seed=5, patient=1, spacing_mm=(given.spacing_mm,) * 3).image
         bench.scan.parent.mkdir()
         write_volume(bench.scan, image)
@@ -95,6 +94,15 @@ def main() -> None:
         with _served(bench) as client:
             _compare(bench, client, repeats=given.repeats)
             _at_once(bench, client, repeats=given.repeats)
+
+
+def _copied(root: Path, target: Path) -> Path:
+    """Copy the ledger and the version in use, so that a server that runs below ``root`` is left alone."""
+    state = Registry(root).state()
+    bundle = state.version(state.serving or 0).bundle
+    shutil.copytree(root / "ledger", target / "ledger")
+    shutil.copytree(root / bundle, target / bundle)
+    return target
 
 
 def _compare(bench: Bench, client: httpx.Client, *, repeats: int) -> None:
