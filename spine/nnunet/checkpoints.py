@@ -2,6 +2,7 @@
 
 import pickle
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,9 @@ def load(path: Path, *, digest: str, device: torch.device | None = None) -> dict
     if found != digest:
         raise DigestMismatchError(path, found=found, expected=digest)
     try:
-        return dict(torch.load(path, map_location=device or torch.device("cpu"), weights_only=True))
+        with warnings.catch_warnings():
+            # torch remarks on pickles of other making; what is no data is refused below, in one line.
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            return dict(torch.load(path, map_location=device or torch.device("cpu"), weights_only=True))
     except (pickle.UnpicklingError, RuntimeError, TypeError, ValueError, EOFError) as error:
         raise UnreadableCheckpointError(path) from error
