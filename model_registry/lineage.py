@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from model_registry.bundle import Bundle
+from model_registry.evidence_refresh import concerned
 from model_registry.ledger import Event
 from model_registry.lifecycle import Registry
 from model_registry.origins import ORIGINS_FILE, Origins, origins_of
@@ -64,9 +65,15 @@ class Lineage(Value):
     outcome: Outcome
     summary: str
     """What the verdict says in a sentence."""
+    held_against: int | None
+    """The version that the verdict compares it with: the one in use when it was registered; None where none was."""
     policy: str
     events: tuple[Event, ...]
     """Those that concern the version, also as the one that another replaced."""
+    as_of_event: int
+    """Number of the last of them: a lineage that quotes an earlier one is out of date."""
+    as_of: str
+    """When that was: UTC, ISO 8601."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,7 @@ def lineage_of(registry: Registry, version: int) -> Lineage:
         _record(bundle, "plan", Plan),
         verdict_of(bundle),
     )
-    environment = bundle.folder / ENVIRONMENT_FILE
+    environment, events = bundle.folder / ENVIRONMENT_FILE, events_of(registry.history(), version)
     return Lineage(
         version=version,
         life=known.life,
@@ -109,8 +116,11 @@ def lineage_of(registry: Registry, version: int) -> Lineage:
         verdict=manifest.verdict,
         outcome=verdict.outcome,
         summary=verdict.summary,
+        held_against=events[0].from_version if verdict.champion else None,
         policy=f"{verdict.policy_name} {verdict.policy_version} ({verdict.policy})",
-        events=events_of(registry.history(), version),
+        events=events,
+        as_of_event=events[-1].number,
+        as_of=events[-1].at,
     )
 
 
@@ -138,17 +148,18 @@ def versions_on(registry: Registry, names: Collection[str]) -> list[TrainedOn]:
     ]
 
 
-def bundle_to_read(registry: Registry, version: int) -> Bundle:
+def bundle_to_read(registry: Registry, version: int, *, more: Collection[str] = ()) -> Bundle:
     """Return a version's bundle to read about it, a revoked one's too where it lies here; it is not to be served.
 
-    What says where it comes from was not changed since the ledger knows it; raises DigestMismatchError where it was.
+    What says where it comes from, and the files ``more`` as far as it has them, were not changed since the ledger
+    knows it; raises DigestMismatchError where they were, and MissingPathError where one is gone.
     """
     known = registry.state().version(version)
     folder = registry.root / known.bundle
     bundle = Bundle(folder) if folder.is_dir() else registry.bundle(version)
     bundle.require(known.model_digest)
     for name, digest in bundle.manifest.files.items():
-        if name in _READ or name.startswith(_RECORDS):
+        if name in _READ or name in more or name.startswith(_RECORDS):
             found = digest_file(bundle.folder / name)
             if found != digest:
                 raise DigestMismatchError(bundle.folder / name, found=found, expected=digest)
@@ -163,11 +174,7 @@ def verdict_of(bundle: Bundle) -> Verdict:
 
 def events_of(events: Collection[Event], version: int) -> tuple[Event, ...]:
     """Return the events that concern a version, also as the one that another replaced."""
-    return tuple(
-        event
-        for event in events
-        if version == event.version or (event.from_version != event.to_version and version == event.from_version)
-    )
+    return tuple(event for event in events if version in concerned(event))
 
 
 def _bundles(registry: Registry) -> dict[int, Bundle]:

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from model_registry.bundle import Bundle
-from model_registry.envelope import envelope_of
 from model_registry.intervals import Estimate, groups
 from model_registry.ledger import Event
 from model_registry.lineage import Lineage, verdict_of
+from model_registry.network import about_recipe, network_facts
 from model_registry.verdict import Rule, Verdict
 from spine.dataset import MANIFEST_FILE as DATASET_MANIFEST
 from spine.dataset import Manifest
@@ -21,8 +21,8 @@ _USE: Final = (
     "Labels the vertebrae C1 to S1 in computed tomography of the spine, one id a vertebra, for research and as "
     "decision support whose every mask a trained reader looks at.",
     "**Not for clinical use.** It is no medical device: no diagnosis, treatment or report may rest on it.",
-    "Not meant for magnetic resonance, for radiographs, for spines with implants, fractures or tumours that the data "
-    "below don't show, or for children, unless the data below show them.",
+    "Made for CT alone, not for magnetic resonance or radiographs.",
+    "Whether its data hold implants, fractures, tumours or children is not recorded: take it for untested on them.",
 )
 _LIMITS: Final = (
     "Spines with a vertebra too many or too few (L6, T13, sacralised L5) have no label of their own: names may be "
@@ -38,34 +38,35 @@ def model_card(bundle: Bundle, *, name: str, lineage: Lineage) -> str:
     evaluation = Evaluation.parse(bundle.json("evaluation.json"), where=bundle.folder / "evaluation.json")
     verdict = verdict_of(bundle)
     sections = (
-        (f"# {name}, version {lineage.version}", ["**For research and decision support, not for clinical use.**"]),
+        (f"# {name}, version {lineage.version}", _head(lineage)),
         ("## What it is", _facts(bundle, lineage)),
         ("## Intended use", _bullets(_USE)),
         ("## Data", _data(bundle, lineage)),
         ("## How good it is", _performance(evaluation)),
         ("## Limits", _bullets(_limits(evaluation, verdict))),
         ("## How it was decided", _decision(verdict, lineage)),
-        ("## What became of it", _events(lineage.events)),
+        ("## What became of it", _life(lineage.events)),
     )
     return "\n\n".join("\n".join([title, "", *lines]) for title, lines in sections) + "\n"
 
 
+def _head(lineage: Lineage) -> list[str]:
+    as_of = f"As of event {lineage.as_of_event} of the ledger, {lineage.as_of}, the last that concerns this version."
+    return ["**For research and decision support, not for clinical use.**", "", as_of]
+
+
 def _facts(bundle: Bundle, lineage: Lineage) -> list[str]:
-    origins = lineage.origins
-    spacing = envelope_of(bundle)
     facts = {
         "model digest": lineage.model_digest,
-        "recipe": lineage.recipe,
+        "recipe": about_recipe(bundle),
         "network": f"nnU-Net v2, configuration {lineage.configuration}, plans {lineage.plans_digest or 'unknown'}",
         "folds": ", ".join(str(fold.fold) for fold in lineage.folds),
         "started from": f"version {lineage.started_from}" if lineage.started_from else _start(lineage),
-        "code": origins.code_revision,
+        **network_facts(bundle),
+        "code": lineage.origins.code_revision,
         "life": lineage.life,
-        "trained on spacings (mm)": f"{_triple(spacing.least_spacing_mm)} to {_triple(spacing.largest_spacing_mm)}"
-        if spacing
-        else "unknown",
     }
-    return _table(["", ""], facts.items())
+    return [*_table(["", ""], facts.items()), "", "Axes are left-right × anterior-posterior × superior-inferior."]
 
 
 def _start(lineage: Lineage) -> str:
@@ -77,7 +78,8 @@ def _start(lineage: Lineage) -> str:
 
 def _data(bundle: Bundle, lineage: Lineage) -> list[str]:
     origins = lineage.origins
-    revision = [f"Data set {origins.dvc_hash}, git revision {origins.git_revision}.", ""]
+    repository = f" of {lineage.repository}" if lineage.repository else ""
+    revision = [f"Data set {origins.dvc_hash}, git revision {origins.git_revision}{repository}.", ""]
     if not (bundle.folder / DATASET_FILE).is_file():
         return [*revision, "Its cases are not listed in the bundle."]
     manifest = Manifest.parse(bundle.json(DATASET_FILE), where=bundle.folder / DATASET_FILE)
@@ -86,9 +88,14 @@ def _data(bundle: Bundle, lineage: Lineage) -> list[str]:
         (split, len(cases), len({case.patient for case in cases}), *(_shown(case.label_voxels for case in cases)))
         for split, cases in splits.items()
     ]
-    left_out = f"{len(manifest.quarantine)} cases were left out by the checks." if manifest.quarantine else ""
-    table = _table(["split", "scans", "patients", "levels shown", "levels not shown"], counts)
-    return [*revision, *table, *(["", left_out] if left_out else [])]
+    made = f"Raw scans laid out as '{manifest.layout}', labels as '{manifest.label_map}'."
+    left_out = (
+        f" Left out by the checks: {_counted(len(manifest.quarantine), 'case', 'cases')}."
+        if manifest.quarantine
+        else ""
+    )
+    table = _table(["split", "scans", "patients", "levels in the reference", "levels in none"], counts)
+    return [*revision, *table, "", made + left_out]
 
 
 def _shown(voxels: Iterable[dict[str, int]]) -> tuple[str, str]:
@@ -98,15 +105,21 @@ def _shown(voxels: Iterable[dict[str, int]]) -> tuple[str, str]:
 
 def _performance(evaluation: Evaluation) -> list[str]:
     said = (
-        f"On the {evaluation.summary.scans} scans of the locked test set, which nothing was chosen on. In brackets the "
-        "95 % interval over patients. Dice is of the vertebrae that the reference shows; one that is missed counts 0."
+        f"On the {evaluation.summary.scans} scans of the locked test set, which nothing was chosen on. Dice, NSD and "
+        "HD95 are means over patients, of whom several scans are averaged first, as the verdict decides on them; the "
+        "ID rate is over all vertebrae. In brackets the 95 % interval over patients. Counted are the vertebrae that "
+        "the reference shows. Missed are those of them whose name the prediction doesn't hold: they count 0 in Dice "
+        "and NSD, and have no HD95, which is that of the others alone."
     )
     rows = [
         (group.name, group.patients, group.vertebrae, group.missed, _share(group.dice), _share(group.nsd_3mm),
          _millimetres(group.hd95_mm), _share(group.id_rate))
         for group in groups(evaluation)
     ]  # fmt: skip
-    columns = ["vertebrae", "patients", "seen", "missed", "Dice", "NSD at 3 mm", "HD95 (mm)", "ID rate"]
+    columns = [
+        "group", "patients", "in the reference", "missed", "Dice", "NSD at 3 mm", "HD95 of those not missed (mm)",
+        "ID rate",
+    ]  # fmt: skip
     return [said, "", *_table(columns, rows)]
 
 
@@ -122,7 +135,8 @@ def _limits(evaluation: Evaluation, verdict: Verdict) -> Iterator[str]:
         yield f"Named at a wrong level: {len(summary.wrong_level_cases)} of {summary.scans} test scans."
     if summary.extra_vertebra_cases:
         yield f"A vertebra too many: {len(summary.extra_vertebra_cases)} of {summary.scans} test scans."
-    yield from (f"Reader's flag '{flag}': {count} vertebrae of the test set." for flag, count in _flags(evaluation))
+    for flag, count in _flags(evaluation):
+        yield f"Reader's flag '{flag}': raised on {_counted(count, 'vertebra', 'vertebrae')} of the test set."
     undecided = [rule.name for rule in verdict.rules if rule.passed is None]
     if undecided:
         yield f"Left open by the evidence: {_listed(undecided)}."
@@ -135,7 +149,12 @@ def _flags(evaluation: Evaluation) -> list[tuple[str, int]]:
 
 
 def _decision(verdict: Verdict, lineage: Lineage) -> list[str]:
-    rival = "the model in use on the same scans" if verdict.champion else "no model, as none was in use"
+    rival = "no model, as none was in use"
+    if verdict.champion:
+        number = "its number is not known"
+        if lineage.held_against:
+            number = f"version {lineage.held_against}, in use when this one was registered"
+        rival = f"the model in use on the same scans ({number}; evaluation {short(verdict.champion)})"
     said = f"Verdict **{verdict.outcome}** under policy {lineage.policy}, held against {rival}: {verdict.summary}"
     rows = [(rule.name, *_ruling(rule), rule.expected, _passed(rule)) for rule in verdict.rules]
     return [_text(said), "", *_table(["rule", "value", "interval", "expected", "met"], rows)]
@@ -151,9 +170,13 @@ def _passed(rule: Rule) -> str:
     return "open" if rule.passed is None else "yes" if rule.passed else "no"
 
 
-def _events(events: Sequence[Event]) -> list[str]:
+def _life(events: Sequence[Event]) -> list[str]:
+    actors = {event.kind: event.actor for event in events if event.kind in ("register", "approve")}
+    alone = len(actors) == 2 and len(set(actors.values())) == 1
+    remark = f"Registered and approved by one and the same, {actors['register']}: no second person signed it off."
     rows = [(event.number, event.at, event.actor, f"{event.kind} {event.version}", event.reason) for event in events]
-    return _table(["event", "when (UTC)", "who", "what", "why"], rows)
+    table = _table(["event", "when (UTC)", "who", "what", "why"], rows)
+    return [*table, "", _text(remark)] if alone else table
 
 
 def _share(found: Estimate) -> str:
@@ -175,8 +198,8 @@ def _number(value: float | None) -> str:
     return _NONE if value is None else f"{value:.4g}"
 
 
-def _triple(values: tuple[float, float, float]) -> str:
-    return " × ".join(f"{value:.3g}" for value in values)
+def _counted(count: int, one: str, several: str) -> str:
+    return f"{count} {one if count == 1 else several}"
 
 
 def _listed(names: Iterable[str]) -> str:

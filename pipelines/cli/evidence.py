@@ -75,6 +75,7 @@ def _facts(found: "Lineage") -> dict[str, object]:
     origins = found.origins
     return {
         "life": found.life,
+        "as of": f"event {found.as_of_event}, {found.as_of}",
         "model digest": found.model_digest,
         "code": origins.code_revision,
         "images": ", ".join(f"{step}: {image}" for step, image in origins.images.items()) or None,
@@ -90,6 +91,7 @@ def _facts(found: "Lineage") -> dict[str, object]:
         "evaluation": found.evaluation,
         "verdict": f"{found.outcome} ({found.verdict})",
         "policy": found.policy,
+        "held against version": found.held_against,
     }
 
 

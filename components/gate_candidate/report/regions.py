@@ -12,9 +12,9 @@ from spine.metrics.scores import Evaluation
 _MEANING: Final = (
     "Scores by group of vertebrae; below each its 95 % interval, for which patients are resampled, never vertebrae "
     "(of the ID rate Wilson's). Dice (overlap) and NSD (share of the surfaces that lies within 3 mm of the other): "
-    "mean over scans of the scan's mean within the group, a vertebra whose name is not predicted counts 0. HD95 "
-    "(95th percentile of the distances between the surfaces): over the others. ID rate: vertebrae identified as in "
-    "VerSe'19."
+    "mean over patients of the mean of their scans' means within the group, as the rules have it; a vertebra whose "
+    "name is not predicted counts 0. HD95 (95th percentile of the distances between the surfaces): the same over the "
+    "others. ID rate: vertebrae identified as in VerSe'19, of all."
 )
 
 

@@ -1,4 +1,4 @@
-"""The region table: the summary's scores, with intervals over patients."""
+"""The region table: means over patients with their intervals, the numbers that the rules decide on."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,9 @@ import pytest
 
 from components.gate_candidate.report.entrants import Entrant
 from components.gate_candidate.report.regions import regions_table
+from model_registry.gate import judge
 from model_registry.intervals import groups
+from model_registry.policy import Floors, Policy
 from spine.labels import REGIONS
 from spine.metrics.scores import Evaluation
 from spine.metrics.summary import summarize
@@ -24,16 +26,35 @@ def test_groups_are_all_whole_and_cut_vertebrae_and_every_region(realistic: Real
     assert everything.missed == candidate.summary.missed_labels
 
 
-def test_values_are_the_summarys_and_lie_in_their_intervals(realistic: Realistic) -> None:
-    candidate, _ = realistic()
-    summary = candidate.summary
-    everything, whole = groups(candidate)[:2]
-    assert (everything.dice.value, everything.hd95_mm.value) == (summary.dice_scan_mean, summary.hd95_mm)
-    assert (whole.nsd_3mm.value, whole.id_rate.value) == (summary.whole.nsd_3mm, summary.whole.id_rate)
-    for group in groups(candidate):
+def test_values_are_what_the_verdict_decides_on_and_lie_in_their_intervals(realistic: Realistic) -> None:
+    candidate = unequal(realistic()[0])
+    floors = Floors(dice_scan_mean=0.5, id_rate=0.5, region_dice={"L1-L5": 0.5})
+    policy = Policy(name="x", about="For tests.", minimum_scans=4, floors=floors)
+    verdict = judge(candidate=candidate, champion=None, policy=policy)
+    rules = {rule.name: rule for rule in verdict.rules}
+    found = {group.name: group for group in groups(candidate)}
+    everything = found["All vertebrae"]
+    for estimate, name in (
+        (everything.dice, "mean Dice (GT-present, over patients)"),
+        (everything.id_rate, "identification rate"),
+        (found["L1-L5"].dice, "mean Dice of L1-L5"),
+    ):
+        rule = rules[name]
+        assert (estimate.value, estimate.interval) == (rule.value, (rule.low, rule.high))
+    assert everything.dice.value != pytest.approx(candidate.summary.dice_scan_mean, abs=1e-6), "a mean over scans"
+    for group in found.values():
         for estimate in (group.dice, group.nsd_3mm, group.hd95_mm, group.id_rate):
             assert estimate.value is not None and estimate.interval is not None
             assert estimate.interval[0] <= estimate.value <= estimate.interval[1]
+
+
+def unequal(evaluation: Evaluation) -> Evaluation:
+    """Return the evaluation with a third of its scans those of one patient."""
+    scans = tuple(
+        scan.model_copy(update={"patient": "one"}) if place % 3 == 0 else scan
+        for place, scan in enumerate(evaluation.scans)
+    )
+    return Evaluation(name="unequal", scans=scans, summary=summarize(scans))
 
 
 def test_patients_are_what_counts_not_scans(realistic: Realistic) -> None:

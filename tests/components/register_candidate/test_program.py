@@ -115,11 +115,15 @@ def test_what_a_version_was_made_from_is_in_its_evidence_pack(judged, services):
     registry.approve(1, actor="ben", reason="looked at the report")
     with zipfile.ZipFile(make_evidence_pack(registry, 1)) as pack:
         card = pack.read("model_card.md").decode()
-        assert json.loads(pack.read("lineage.json"))["origins"]["code_revision"] == "c" * 40
-        assert {"torch", "numpy"} <= {each["name"] for each in json.loads(pack.read("sbom.cdx.json"))["components"]}
+        lineage = json.loads(pack.read("lineage-and-life.json"))
+        assert lineage["origins"] == json.loads(pack.read("lineage.json"))
+        assert lineage["origins"]["code_revision"] == "c" * 40
+        assert {"torch", "numpy", "python"} <= {
+            each["name"] for each in json.loads(pack.read("sbom.cdx.json"))["components"]
+        }
     assert f"| code | {'c' * 40} |" in card
     assert "| started from | random weights |" in card
-    assert "| trained on spacings (mm) | 6 × 6 × 6 to 6 × 6 × 6 |" in card
+    assert "| trained on voxels (mm) | 6 × 6 × 6 to 6 × 6 × 6 |" in card
     assert "| train | 2 | 2 | 2 of 25 | C1, C2," in card
     assert "| test | 1 | 1 | 2 of 25 | C1, C2," in card
 
