@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from model_registry.errors import UnlistedFileError
 from spine.errors import DigestMismatchError, MissingPathError
 from spine.storage import digest_file, read_json
 from spine.values import Value
@@ -11,6 +12,8 @@ MANIFEST_FILE = "bundle.json"
 MODEL_FOLDER = "model"
 GOLDEN_IMAGE, GOLDEN_LABELS = "golden/image.nii.gz", "golden/labels.nii.gz"
 _EXPECTED = "the bundle of a model version"
+_PASSED_OVER = ("__pycache__", "registered_model_meta")
+"""Names of what Python and MLflow put beside the files of a bundle that they use."""
 
 
 class BundleManifest(Value):
@@ -50,7 +53,7 @@ class Bundle:
     def verify(self, *, expected: str) -> None:
         """Check the manifest against the recorded digest and every file against the manifest.
 
-        Raises DigestMismatchError or MissingPathError naming the file.
+        Raises DigestMismatchError, MissingPathError or UnlistedFileError naming the file.
         """
         self.require(expected)
         for name, digest in self.manifest.files.items():
@@ -60,6 +63,7 @@ class Bundle:
             found = digest_file(path)
             if found != digest:
                 raise DigestMismatchError(path, found=found, expected=digest)
+        self._require_listed()
 
     def fold_digest(self, fold: int) -> str:
         """Return the digest of a fold's weights; raises MissingPathError where the version lacks the fold."""
@@ -75,6 +79,13 @@ class Bundle:
     def json(self, name: str) -> Any:
         """Read one of the bundle's JSON files, such as ``verdict.json``."""
         return read_json(self.folder / name, expected=_EXPECTED)
+
+    def _require_listed(self) -> None:
+        for path in sorted(self.folder.rglob("*")):
+            name = path.relative_to(self.folder)
+            known = name.as_posix() in self.manifest.files or name == Path(MANIFEST_FILE)
+            if path.is_file() and not known and not any(part in _PASSED_OVER for part in name.parts):
+                raise UnlistedFileError(path)
 
 
 def list_files(folder: Path) -> dict[str, str]:

@@ -18,8 +18,15 @@ class NotPromotableError(RegistryError):
         super().__init__(f"version {version} is {state} and can't be {wanted}; expected {expected}")
 
 
+class NothingBeforeError(RegistryError):
+    """There is no version that a rollback could return to."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"there is no version to roll back to: {reason}; expected one that served before, or --to")
+
+
 class ConflictError(RegistryError):
-    """Somebody else wrote the next event of the ledger first."""
+    """Somebody else wrote to the ledger between the look at it and the event that was to follow."""
 
     def __init__(self, *, number: int, state: str) -> None:
         super().__init__(f"event {number} of the ledger was written by somebody else meanwhile; {state}")
@@ -30,6 +37,13 @@ class BrokenLedgerError(RegistryError):
 
     def __init__(self, *, number: int, reason: str) -> None:
         super().__init__(f"event {number} of the ledger {reason}; expected an unbroken chain, nothing was changed")
+
+
+class UnlistedFileError(RegistryError):
+    """A bundle's folder holds a file that its manifest does not list."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path}: is not in the bundle's manifest; expected only the files that it lists")
 
 
 class BundleAwayError(RegistryError):
@@ -67,7 +81,7 @@ class LostEventsError(RegistryError):
     """The ledger lacks an event that somebody has seen in it."""
 
     def __init__(self, told: str) -> None:
-        super().__init__(f"{told}; expected the ledger to be restored before anything else is mended from it")
+        super().__init__(f"{told}; expected the ledger to be restored before anything is changed or mended")
 
 
 class EvidenceError(RegistryError):

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from model_registry.envelope import Envelope
-from model_registry.scan_flags import DEFINITIONS, NOT_COMPARED, SCAN_DEFINITIONS, scan_flags
+from model_registry.scan_flags import DEFINITIONS, NOT_COMPARED, NOTHING_FOUND, SCAN_DEFINITIONS, scan_flags
 from spine.labels import NAMES, VERTEBRAE
 from spine.postprocessing.decoding import Decoded, Named
 from spine.postprocessing.flags import DEFINITIONS as VERTEBRA_DEFINITIONS
@@ -88,15 +88,18 @@ def report(
     ``envelope`` is that of the version's bundle; without one the scan is not compared with the training, which the
     remarks say.
     """
-    outside = {} if envelope is None else scan_flags(scan, decoded.labels, envelope=envelope)
+    vertebrae = tuple(_finding(named) for named in decoded.vertebrae if named.voxels)
+    flagged = {} if vertebrae else {NOTHING_FOUND: "no vertebra was found: is a spine in view, and is it a CT in HU?"}
+    if envelope is not None:
+        flagged |= scan_flags(scan, decoded.labels, envelope=envelope)
     return SegmentationReport(
         version=version,
         model_digest=model_digest,
         grid=_grid(scan.grid),
-        vertebrae=tuple(_finding(named) for named in decoded.vertebrae if named.voxels),
+        vertebrae=vertebrae,
         stray_voxels={NAMES[label]: count for label, count in sorted(decoded.strays.items())},
-        flags=tuple(outside),
-        remarks=(NOT_COMPARED,) if envelope is None else tuple(outside.values()),
+        flags=tuple(flagged),
+        remarks=tuple(flagged.values()) + ((NOT_COMPARED,) if envelope is None else ()),
     )
 
 

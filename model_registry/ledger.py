@@ -90,7 +90,7 @@ class Ledger:
     def append(self, event: Event) -> None:
         """Write the next event; raises ConflictError where somebody else took its number first."""
         if not self._depot.create(file_name(event.number), (event.text() + "\n").encode()):
-            raise ConflictError(number=event.number, state=_told(self.events()))
+            raise ConflictError(number=event.number, state=told_state(self.events()))
 
     def _sound_events(self, listed: dict[str, str], known: Sequence[Event]) -> list[Event]:
         names = sorted((name for name in listed if number_of(name)), key=_number)
@@ -149,6 +149,11 @@ def next_event(
     )
 
 
+def changes_of_use(events: Sequence[Event]) -> list[Event]:
+    """Return the events that changed what is in use, or said so anew."""
+    return [event for event in events if event.kind in ("promote", "roll back")]
+
+
 def file_name(number: int) -> str:
     """Return the name that event ``number`` has in a depot."""
     return f"{number:06d}.json"
@@ -170,7 +175,8 @@ def _require_continued(events: Sequence[Event], known: Sequence[Event]) -> None:
         raise BrokenLedgerError(number=len(known), reason="was read before and is gone or another now")
 
 
-def _told(events: Sequence[Event]) -> str:
+def told_state(events: Sequence[Event]) -> str:
+    """Say what the newest of ``events`` was, and what is served after it."""
     if not events:
         return "it can't be read"
     last = events[-1]

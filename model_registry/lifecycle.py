@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING, Self
 
 from model_registry.bundle import Bundle
 from model_registry.errors import EvidenceError, NotPromotableError
-from model_registry.ledger import Event, Kind, Ledger, next_event
+from model_registry.ledger import Event, Kind, Ledger, changes_of_use, next_event
 from model_registry.model_store import ModelStore
 from model_registry.policy import Policy
+from model_registry.preconditions import promotable, require_reason, require_unchanged, rollback_target
+from model_registry.replicas import DEPOT, Replicas
 from model_registry.shelf import Shelf
 from model_registry.state import State, VersionState, fold
-from spine.depot import Depot, FolderDepot, open_depot
+from model_registry.witnesses import MlflowWitness, Witness, of_servers, require_whole
+from spine.depot import Depot, DepotError, FolderDepot, open_depot
 from spine.errors import InvalidValueError
 from spine.settings import Settings
 
@@ -21,11 +24,19 @@ if TYPE_CHECKING:
 class Registry:
     """The versions of one model below one root, as the ledger tells them."""
 
-    def __init__(self, root: Path, *, ledger: Depot | None = None, models: ModelStore | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        ledger: Depot | None = None,
+        models: ModelStore | None = None,
+        mlflow: MlflowWitness | None = None,
+    ) -> None:
         self.root = root
         self._depot = ledger or FolderDepot(root / "ledger")
         self._ledger = Ledger(self._depot)
         self._shelf = Shelf(root, models)
+        self._mlflow = mlflow
 
     @classmethod
     def at(cls, root: Path, services: Settings) -> Self:
@@ -35,6 +46,7 @@ class Registry:
             root,
             ledger=open_depot(services.ledger, endpoint=endpoint) if services.ledger else None,
             models=ModelStore(open_depot(services.model_store, endpoint=endpoint)) if services.model_store else None,
+            mlflow=MlflowWitness(services.mlflow_uri, model_name=services.model_name),
         )
 
     def depot(self, name: str) -> Depot:
@@ -48,6 +60,17 @@ class Registry:
     def history(self) -> list[Event]:
         """Return all events, their chain verified."""
         return self._ledger.events()
+
+    def whole_history(self) -> list[Event]:
+        """Return all events, after asking those who have seen some: servers that are there, and MLflow if it answers.
+
+        Every change begins with it. Raises LostEventsError where one has seen an event that the ledger lacks.
+        """
+        # Asked before the ledger is read: an event that is made meanwhile is not a lost one.
+        witnesses = self._witnesses()
+        events = self.history()
+        require_whole(events, witnesses)
+        return events
 
     def strays(self) -> tuple[str, ...]:
         """Return the names of what lies among the ledger's events and is none, as last seen."""
@@ -78,11 +101,11 @@ class Registry:
 
     def register(self, *, version: int, bundle: Bundle, actor: str, reason: str) -> Event:
         """Record a new version whose verdict passes; the rule is applied again to the evidence in its bundle."""
-        events = self.history()
+        events = self.whole_history()
         state = fold(events)
         if version in state.versions:
             raise InvalidValueError("version", version, expected=f"a new number after {max(state.versions)}")
-        _require_reason(reason)
+        require_reason(reason)
         require_passing(bundle)
         bundle.verify(expected=bundle.digest)
         _require_new(state, bundle)
@@ -103,7 +126,7 @@ class Registry:
 
     def approve(self, version: int, *, actor: str, reason: str) -> Event:
         """Approve a registered version; the policy may demand somebody other than who registered it."""
-        events = self.history()
+        events = self.whole_history()
         state = fold(events)
         known = state.version(version)
         if known.life != "registered":
@@ -119,45 +142,34 @@ class Registry:
 
     def require_promotable(self, version: int) -> VersionState:
         """Return a version that may be promoted; raises NotPromotableError otherwise."""
-        state = self.state()
-        known = state.version(version)
-        if version == state.serving:
-            raise NotPromotableError(version, state="in use already", wanted="promoted", expected="another version")
-        if known.life not in ("approved", "replaced"):
-            raise NotPromotableError(version, state=known.life, wanted="promoted", expected="an approved version")
-        return known
+        return promotable(self.state(), version)
 
-    def promote(self, version: int, *, actor: str, reason: str, expected_serving: int | None) -> Event:
-        """Put an approved version in use, if ``expected_serving`` is still what is served."""
-        events = self.history()
+    def promote(
+        self, version: int, *, actor: str, reason: str, expected_serving: int | None, seen: int | None = None
+    ) -> Event:
+        """Put an approved version in use, if ``expected_serving`` is still what is served.
+
+        ``seen`` is the number of the newest event when the caller looked. Raises ConflictError where anything changed
+        what is in use since, also where it was changed back.
+        """
+        events = self.whole_history()
         state = fold(events)
-        known = self.require_promotable(version)
-        if state.serving != expected_serving:
-            raise InvalidValueError("version in use", state.serving, expected=f"{expected_serving}, as when this began")
-        return self._append(events, known, "promote", actor, reason, after=version)
+        require_unchanged(events, seen=seen, is_expected=state.serving == expected_serving)
+        return self._append(events, promotable(state, version), "promote", actor, reason, after=version)
 
     def rollback_target(self, to: int | None) -> VersionState:
         """Return the version that a rollback goes to: ``to``, or the one in use before the present one."""
-        state = self.state()
-        if to is None:
-            if state.before is None:
-                raise InvalidValueError("version before the one in use", None, expected="one that served; or use --to")
-            return state.version(state.before)
-        known = state.version(to)
-        if to == state.serving:
-            raise NotPromotableError(to, state="in use already", wanted="rolled back to", expected="another version")
-        if to not in state.line and known.life != "replaced":
-            raise NotPromotableError(
-                to, state=known.life, wanted="rolled back to", expected="a version that has served"
-            )
-        if known.life == "revoked":
-            raise NotPromotableError(to, state="revoked", wanted="rolled back to", expected="one not revoked")
-        return known
+        return rollback_target(self.history(), to)
 
-    def roll_back(self, *, to: int | None, actor: str, reason: str) -> Event:
-        """Return to an earlier version; no new verdict is needed."""
-        events = self.history()
-        known = self.rollback_target(to)
+    def roll_back(self, *, to: int | None, actor: str, reason: str, seen: int | None = None) -> Event:
+        """Return to an earlier version; no new verdict is needed.
+
+        ``seen`` is the number of the newest event when the caller looked; raises ConflictError where anything changed
+        what is in use since.
+        """
+        events = self.whole_history()
+        require_unchanged(events, seen=seen)
+        known = rollback_target(events, to)
         return self._append(events, known, "roll back", actor, reason, after=known.version)
 
     def undo(self, event: Event, *, actor: str, reason: str) -> Event:
@@ -166,10 +178,10 @@ class Registry:
         Where that version was revoked meanwhile, the last usable one before it is served. Raises InvalidValueError
         where something else was put in use since.
         """
-        events = self.history()
+        events = self.whole_history()
         state = fold(events)
-        newest = next((past for past in reversed(events) if past.kind in ("promote", "roll back")), None)
-        if newest is None or newest.digest != event.digest:
+        changes = changes_of_use(events)
+        if not changes or changes[-1].digest != event.digest:
             raise InvalidValueError("event to undo", event.number, expected="the newest change of what is served")
         before = event.from_version
         after = state.before if before is None or state.version(before).life == "revoked" else before
@@ -178,7 +190,7 @@ class Registry:
 
     def revoke(self, version: int, *, actor: str, reason: str) -> Event:
         """Take a version out for good; the one in use must be rolled back first."""
-        events = self.history()
+        events = self.whole_history()
         state = fold(events)
         known = state.version(version)
         if version == state.serving:
@@ -186,6 +198,14 @@ class Registry:
         if known.life == "revoked":
             raise NotPromotableError(version, state="revoked", wanted="revoked", expected="one not revoked yet")
         return self._append(events, known, "revoke", actor, reason, after=state.serving)
+
+    def _witnesses(self) -> list[Witness]:
+        try:
+            reports = Replicas(self.depot(DEPOT)).fresh()
+        except DepotError:
+            # Who can't be asked keeps nobody from rolling back.
+            reports = []
+        return [*of_servers(reports), *(self._mlflow.seen() if self._mlflow else [])]
 
     def _usable(self, version: int) -> VersionState:
         """Return a version whose files may be used: neither it nor its twin under another number is revoked."""
@@ -198,7 +218,7 @@ class Registry:
     def _append(
         self, events: list[Event], known: VersionState, kind: Kind, actor: str, reason: str, *, after: int | None
     ) -> Event:
-        _require_reason(reason)
+        require_reason(reason)
         event = next_event(
             events,
             kind=kind,
@@ -245,8 +265,3 @@ def _require_new(state: State, bundle: Bundle) -> None:
 
 def _same_person(actor: str, other: str) -> bool:
     return actor.strip().casefold() == other.strip().casefold()
-
-
-def _require_reason(reason: str) -> None:
-    if not reason.strip():
-        raise InvalidValueError("reason", reason, expected="a sentence that explains this to others")

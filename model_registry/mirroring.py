@@ -5,6 +5,15 @@ from collections.abc import Sequence
 from model_registry.ledger import Event
 from model_registry.state import State
 
+ANCHOR_TAG = "spineline.ledger"
+"""Tag of MLflow's registered model that holds number and digest of the newest event that it was told of."""
+
+
+def parse_anchor(tag: str) -> tuple[int, str] | None:
+    """Return number and digest from the anchor's tag, or None where it holds none."""
+    number, _, digest = tag.partition(":")
+    return (int(number), digest) if number.isdigit() else None
+
 
 def aliases_of(state: State) -> dict[str, int]:
     """Return the aliases that a state of the ledger means."""

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from model_registry.errors import TrackingError
 from model_registry.ledger import Event
-from model_registry.mirroring import aliases_of, is_anchored
+from model_registry.mirroring import ANCHOR_TAG, aliases_of, is_anchored, parse_anchor
 from model_registry.mlflow_names import allowed, cut, with_driver, without_password
 from model_registry.state import State
 from spine.errors import InvalidValueError
@@ -25,7 +25,7 @@ from spine.storage import atomic_file
 
 EXPERIMENT = "spineline"
 CANDIDATE_TAG, FOLD_TAG = "spineline.candidate", "spineline.fold"
-_DIGEST_TAG, _ANCHOR_TAG = "spineline.bundle", "spineline.ledger"
+_DIGEST_TAG = "spineline.bundle"
 _PARENT_TAG = "mlflow.parentRunId"
 _OPENS_ON_RUNS = {"mlflow.experimentKind": "custom_model_development"}
 _NOTE = "Pseudo-Dice is nnU-Net's own, on random patches: it shows how training goes and is never evidence."
@@ -186,14 +186,13 @@ class MlflowStore:
             return
         with self._reported():
             newest = events[-1]
-            self._client.set_registered_model_tag(self._name, _ANCHOR_TAG, f"{newest.number}:{newest.digest}")
+            self._client.set_registered_model_tag(self._name, ANCHOR_TAG, f"{newest.number}:{newest.digest}")
 
     def anchor(self) -> tuple[int, str] | None:
         """Return number and digest of the newest event that MLflow was told of, if it was told of any."""
         with self._reported():
             found = self._client.search_registered_models(filter_string=f"name = '{self._name}'")
-        number, _, digest = next((model.tags.get(_ANCHOR_TAG, "") for model in found), "").partition(":")
-        return (int(number), digest) if number.isdigit() else None
+        return parse_anchor(next((model.tags.get(ANCHOR_TAG, "") for model in found), ""))
 
     def _create_model(self) -> None:
         try:

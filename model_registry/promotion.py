@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from model_registry.bundle import Bundle
 from model_registry.errors import BundleAwayError, ConflictError, ReplicasBehindError
-from model_registry.ledger import Event
+from model_registry.ledger import Event, changes_of_use, told_state
 from model_registry.lifecycle import Registry, require_passing
+from model_registry.preconditions import shown
 from model_registry.replicas import DEPOT, ReplicaReport, Replicas, counted
+from model_registry.state import fold
 from spine.depot import DepotError, DepotUnreachableError
 from spine.errors import SpinelineError
 
@@ -54,7 +56,7 @@ def promote(
     was first, and ReplicasBehindError after the automatic rollback.
     """
     on_stage("digests")
-    before = registry.state().serving
+    seen = registry.whole_history()
     registry.require_promotable(version)
     bundle = registry.verified_bundle(version)
     on_stage("verdict")
@@ -62,7 +64,8 @@ def promote(
     on_stage("golden case")
     dice = golden(bundle, version)
     on_stage("event")
-    event = registry.promote(version, actor=actor, reason=reason, expected_serving=before)
+    serving = fold(seen).serving
+    event = registry.promote(version, actor=actor, reason=reason, expected_serving=serving, seen=len(seen))
     on_stage("servers")
     try:
         following = _followed(registry, event, deadline_s=deadline_s)
@@ -84,10 +87,12 @@ def roll_back(
 ) -> Change:
     """Return to version ``to``, or to the one before the one in use; no new verdict is needed.
 
-    Every server verifies the version and runs its golden case before it swaps; ``golden`` is for where none runs. What
-    an operator has left is not put back in use: ReplicasBehindError only tells who does not follow.
+    Every server verifies the version and runs its golden case before it swaps; ``golden`` is for where none runs. The
+    event is for the version that was verified, or there is none: ConflictError where somebody else was first. What an
+    operator has left is not put back in use: ReplicasBehindError only tells who does not follow.
     """
     on_stage("digests")
+    seen = registry.whole_history()
     target = registry.rollback_target(to).version
     present = _present(registry)
     bundle = _verified(registry, target, is_served=bool(present))
@@ -96,8 +101,8 @@ def roll_back(
         on_stage("golden case")
         dice = golden(bundle, target)
     on_stage("event")
-    event = registry.roll_back(to=to, actor=actor, reason=reason)
-    on_stage("servers")
+    event = registry.roll_back(to=target, actor=actor, reason=reason, seen=len(seen))
+    on_stage("golden case and swap in the servers" if present else "servers")
     return Change(event=event, golden_dice=dice, following=_followed(registry, event, deadline_s=deadline_s))
 
 
@@ -153,18 +158,16 @@ def _behind(event: Event, reasons: list[str], *, deadline_s: float) -> ReplicasB
 
 
 def _require_in_force(registry: Registry, event: Event) -> None:
-    changes = [made for made in registry.history() if made.kind in ("promote", "roll back")]
-    last = changes[-1]
-    if last.number != event.number:
-        served = f"version {last.to_version}" if last.to_version else "no version"
-        state = f"it is '{last.kind}' of version {last.version} by {last.actor}, and {served} is served now"
-        raise ConflictError(number=last.number, state=state)
+    changes = changes_of_use(registry.history())
+    if changes[-1].digest != event.digest:
+        raise ConflictError(number=changes[-1].number, state=told_state(changes))
 
 
 def _taken_back(registry: Registry, event: Event, behind: ReplicasBehindError) -> str:
     """Roll back on the record to what was in use before ``event``; return what came of it."""
     try:
-        back = registry.undo(event, actor=AUTOMATIC, reason=f"event {event.number} is not followed: {behind.told}")
+        reason = shown(f"event {event.number} is not followed: {behind.told}")
+        back = registry.undo(event, actor=AUTOMATIC, reason=reason)
     except SpinelineError as error:
         return f"not rolled back: {error}"
     served = f"version {back.to_version}" if back.to_version else "no version"

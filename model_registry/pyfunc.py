@@ -14,8 +14,8 @@ from model_registry.models import load_segmenter, spacing_mm
 from spine.errors import InvalidValueError
 from spine.settings import settings
 from spine.storage import strict_json
-from spine.volume.fitting import require_fitting
-from spine.volume.nifti import read_image, write_volume
+from spine.volume.fitting import read_scan, require_fitting
+from spine.volume.nifti import write_volume
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +59,7 @@ class ScanModel:
 
     def _answer(self, row: Mapping[str, Any]) -> dict[str, str]:
         with tempfile.TemporaryDirectory() as folder:
-            image = read_image(_scan_file(row, below=Path(folder)))
+            image = read_scan(_scan_file(row, below=Path(folder)))
             require_fitting(image.grid, spacing_mm=spacing_mm(self._bundle))
             decoded = self._segmenter.decode(image)
             mask = Path(folder) / "mask.nii.gz"

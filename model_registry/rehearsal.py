@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from model_registry.lifecycle import Registry, require_passing
 from model_registry.promotion import Golden, replicas_of
 from model_registry.replicas import ReplicaReport
+from model_registry.state import fold
 from spine.depot import DepotError
 from spine.errors import SpinelineError
 from spine.storage import short
@@ -56,16 +57,23 @@ def rehearse_rollback(registry: Registry, to: int | None, *, golden: Golden) -> 
 
 
 def _promotion_steps(registry: Registry, version: int, golden: Golden) -> _Steps:
-    yield "state", lambda: f"version {version} is {registry.require_promotable(version).life}"
+    yield "state", lambda: _life(registry, version, must_be_promotable=True)
     yield "digests", lambda: _digest(registry, version)
     yield "verdict", lambda: f"judged again from its evidence: {require_passing(registry.bundle(version)).outcome}"
     yield "golden case", lambda: _dice(registry, version, golden)
 
 
 def _rollback_steps(registry: Registry, target: Callable[[], int], golden: Golden) -> _Steps:
-    yield "state", lambda: f"version {target()} is {registry.state().version(target()).life}"
+    yield "state", lambda: _life(registry, target(), must_be_promotable=False)
     yield "digests", lambda: _digest(registry, target())
     yield "golden case", lambda: _dice(registry, target(), golden)
+
+
+def _life(registry: Registry, version: int, *, must_be_promotable: bool) -> str:
+    known = fold(registry.whole_history()).version(version)
+    if must_be_promotable:
+        registry.require_promotable(version)
+    return f"version {version} is {known.life}"
 
 
 def _digest(registry: Registry, version: int) -> str:

@@ -55,8 +55,11 @@ class ReplicaReport(Value):
         return abs((datetime.now(UTC) - datetime.fromisoformat(self.at)).total_seconds()) < FRESH_S
 
     def follows(self, event: Event) -> bool:
-        """Tell whether the server has seen ``event`` and answers with the version that it put in use."""
-        return self.event >= event.number and self.version == event.to_version
+        """Tell whether the server has seen this very ``event`` and answers with the version that it put in use."""
+        if self.ledger_problem is not None or self.version != event.to_version:
+            return False
+        is_same = self.event_digest == event.digest
+        return is_same if self.event == event.number else self.event > event.number
 
     def failed_on(self, event: Event) -> bool:
         """Tell whether the server tried what ``event`` put in use and can't have it."""

@@ -11,10 +11,12 @@ from spine.postprocessing import flags
 from spine.volume.grid import Grid
 from spine.volume.nifti import Volume
 
+NOTHING_FOUND: Final = "no vertebra found"
 OUTSIDE_SPACING: Final = "outside the training spacing"
 OUTSIDE_HU: Final = "outside the training HU range"
 
 SCAN_DEFINITIONS: Final = {
+    NOTHING_FOUND: "The mask holds no vertebra: the scan shows none, or the version missed all that it shows.",
     OUTSIDE_SPACING: "A voxel edge is over 1.25 times the longest, or under half of the shortest, that the version "
     "was trained on along the same axis of the body.",
     OUTSIDE_HU: "Its values are not spread as those of a CT in HU like the version's training scans are: air and fat "

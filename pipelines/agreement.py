@@ -10,6 +10,7 @@ from model_registry.lifecycle import Registry
 from model_registry.promotion import replicas_of
 from model_registry.replicas import ReplicaReport
 from model_registry.state import State, fold
+from model_registry.witnesses import Witness, lost_events, of_servers
 from spine.depot import DepotError
 from spine.errors import SpinelineError
 from spine.storage import short
@@ -46,14 +47,10 @@ class Agreement:
 
     def lost_events(self) -> Iterator[str]:
         """Say which witness has seen an event that the ledger no longer has."""
-        witnesses = [(f"server {report.name}", report.event, report.event_digest) for report in self.replicas]
+        witnesses = of_servers(self.replicas)
         if self.aliases is not None and self.aliases.anchor is not None:
-            witnesses.append(("MLflow", *self.aliases.anchor))
-        for who, number, digest in witnesses:
-            if number > len(self.events):
-                yield f"the ledger has {len(self.events)} events, {who} has seen event {number}: events were lost"
-            elif number and self.events[number - 1].digest != digest:
-                yield f"event {number} of the ledger is another than the one that {who} has seen"
+            witnesses.append(Witness("MLflow", *self.aliases.anchor))
+        yield from lost_events(self.events, witnesses)
 
     def as_json(self) -> dict[str, Any]:
         """Return all of it as JSON."""

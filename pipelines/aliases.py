@@ -1,6 +1,10 @@
-"""MLflow's aliases beside the ledger: looked at, and made to follow it without waiting long for a server."""
+"""MLflow's aliases beside the ledger: looked at, and made to follow it without waiting long for a server.
 
-import threading
+``python -m pipelines.aliases`` makes them follow the ledger of the root that the settings name.
+"""
+
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +13,8 @@ from model_registry.mirroring import aliases_of
 from model_registry.state import State
 from pipelines.agreement import Aliases
 from spine.errors import SpinelineError, StepFailedError
-from spine.settings import Settings
+from spine.logs import run_program
+from spine.settings import Settings, child_environment, settings
 
 if TYPE_CHECKING:
     from model_registry.mlflow_store import MlflowStore
@@ -40,22 +45,48 @@ def mirror(registry: Registry, services: Settings) -> None:
 
 
 def mirror_soon(registry: Registry, services: Settings, *, wait_s: float = WAIT_S) -> SpinelineError | None:
-    """Do the same for at most ``wait_s``, and return what kept it from being done: the ledger stands without it."""
-    failures: list[SpinelineError] = []
+    """Do the same for at most ``wait_s``, and return what kept it from being done: the ledger stands without it.
 
-    def work() -> None:
-        try:
-            mirror(registry, services)
-        except SpinelineError as error:
-            failures.append(error)
+    In a process of its own, which is killed then: a thread that loads MLflow's library, or hangs in it, would hold up
+    this process's end.
+    """
+    if not has_mlflow(services):
+        return None
+    command = [sys.executable, "-m", "pipelines.aliases"]
+    environment = child_environment(**_settings_of(registry, services))
+    try:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, errors="replace", timeout=wait_s, check=False
+        )
+    except subprocess.TimeoutExpired:
+        reason = f"were not set within {wait_s:g} s: MLflow's library was slow to load, or MLflow did not answer"
+        return StepFailedError("aliases", reason=reason)
+    if done.returncode == 0:
+        return None
+    told = (done.stderr.strip().splitlines() or ["no answer"])[-1].removeprefix("error: ")
+    return StepFailedError("aliases", reason=f"were not set: {told}")
 
-    # A thread that waits for a server dies with this process.
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(wait_s)
-    if thread.is_alive():
-        return StepFailedError("aliases", reason=f"was not done within {wait_s:g} s: MLflow does not answer")
-    return failures[0] if failures else None
+
+def main() -> int:
+    """Make the aliases follow the ledger now."""
+
+    def work() -> str:
+        mirror(Registry.at(settings().root_path, settings()), settings())
+        return "the aliases follow the ledger"
+
+    return run_program(work)
+
+
+def _settings_of(registry: Registry, services: Settings) -> dict[str, str]:
+    values = {
+        "ROOT": registry.root,
+        "TRACKING_URI": services.mlflow_uri,
+        "MODEL_NAME": services.model_name,
+        "LEDGER": services.ledger,
+        "MODEL_STORE": services.model_store,
+        "S3_ENDPOINT": services.s3_endpoint,
+    }
+    return {f"SPINELINE_{name}": str(value) for name, value in values.items() if value is not None}
 
 
 def _store(services: Settings) -> "MlflowStore":
@@ -63,3 +94,7 @@ def _store(services: Settings) -> "MlflowStore":
 
     artifacts = services.root_path / "mlflow" / "artifacts"
     return MlflowStore(services.mlflow_uri, artifacts=artifacts, model_name=services.model_name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

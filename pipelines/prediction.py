@@ -7,8 +7,8 @@ from model_registry.envelope import envelope_of
 from model_registry.lifecycle import Registry
 from spine.errors import InvalidValueError
 from spine.settings import settings
-from spine.volume.fitting import require_fitting
-from spine.volume.nifti import SUFFIXES, read_image, write_volume
+from spine.volume.fitting import read_scan, require_fitting
+from spine.volume.nifti import SUFFIXES, write_volume
 
 
 def predict_file(root: Path, *, image: Path, mask: Path, version: int | None, threads: int) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def predict_file(root: Path, *, image: Path, mask: Path, version: int | None, th
         raise InvalidValueError("OUT", mask.name, expected="a name that ends in .nii.gz or .nii")
     if mask.exists() and image.exists() and mask.samefile(image):
         raise InvalidValueError("OUT", str(mask), expected="another file than IN, which it would replace")
-    scan = read_image(image)
+    scan = read_scan(image)
     registry = Registry.at(root, settings())
     chosen = registry.state().serving if version is None else version
     if chosen is None:

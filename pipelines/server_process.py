@@ -5,13 +5,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from components.serve_model.presence import ServerInfo, running_server, served_version
+from components.serve_model.presence import ServerInfo, ServerRunningError, has_ended, running_server, served_version
 from spine.errors import StepFailedError
 from spine.settings import child_environment
 
 _START_S = 60.0
+_READY_S = 180.0
+_TOLD_EVERY_S = 10.0
 _STOP_S = 30.0
 
 
@@ -64,6 +67,32 @@ def await_version(info: ServerInfo, version: int, *, timeout_s: float = 60) -> N
             raise StepFailedError("serve_model", reason=reason)
         time.sleep(0.05)
         served = served_version(info)
+
+
+def require_place(info: ServerInfo, root: Path, *, host: str | None, port: int | None) -> None:
+    """Raise ServerRunningError where the server that runs is not at the host or port that was asked for."""
+    if host not in (None, info.host) or port not in (None, info.port):
+        expected = f"{host or info.host}:{port or info.port}, or `spineline serve --stop` first"
+        raise ServerRunningError(root, info=info, expected=expected)
+
+
+def await_ready(root: Path, info: ServerInfo, *, on_wait: Callable[[str], None], timeout_s: float = _READY_S) -> int:
+    """Wait until the server answers with any version, and return it; ``on_wait`` is told now and then.
+
+    Raises StepFailedError where the server ends, or at the deadline.
+    """
+    began, told = time.monotonic(), 0.0
+    while (version := served_version(info)) is None:
+        waited = time.monotonic() - began
+        if has_ended(info) or waited > timeout_s:
+            what = "has no version loaded" if waited > timeout_s else "has ended"
+            reason = f"at {info.url} {what} after {waited:.0f} s; log: {root / 'serving' / 'server.log'}"
+            raise StepFailedError("serve_model", reason=reason)
+        if waited >= told:
+            on_wait(f"the version in use is being loaded and checked ({waited:.0f} s)")
+            told += _TOLD_EVERY_S
+        time.sleep(0.2)
+    return version
 
 
 def stop_server(root: Path) -> bool:

@@ -55,12 +55,16 @@ class Admission:
         each_s = sum(self._durations_s) / len(self._durations_s) if self._durations_s else _UNKNOWN_S
         return min(max(math.ceil(each_s * ahead / self._slots), 1), _LONGEST_PAUSE_S)
 
-    async def _enter(self, need_bytes: int) -> None:
-        capacity = self._capacity()
+    def require_possible(self, need_bytes: int) -> None:
+        """Raise TooLargeError for more memory than was ever free."""
+        self._capacity()
         if need_bytes > self._most_bytes:
             needed, most = need_bytes / _GIB, self._most_bytes / _GIB
             raise TooLargeError(f"the scan needs about {needed:.1f} GiB of memory", limit=f"{most:.1f} GiB")
-        if not self._line and self._fits(need_bytes, capacity):
+
+    async def _enter(self, need_bytes: int) -> None:
+        self.require_possible(need_bytes)
+        if not self._line and self._fits(need_bytes, self._capacity()):
             self._take(need_bytes)
             return
         turn = asyncio.get_running_loop().create_future()

@@ -7,7 +7,14 @@ from typing import Annotated, Self
 from pydantic import Field, StringConstraints
 
 from components.serve_model.errors import RefusedChangeError, ServeError
-from model_registry.errors import BrokenLedgerError, ConflictError, NotPromotableError, ReplicasBehindError
+from model_registry.errors import (
+    BrokenLedgerError,
+    ConflictError,
+    LostEventsError,
+    NothingBeforeError,
+    NotPromotableError,
+    ReplicasBehindError,
+)
 from model_registry.ledger import Event
 from model_registry.promotion import DEADLINE_S, Change
 from model_registry.rehearsal import Rehearsal
@@ -18,15 +25,29 @@ from spine.values import Value
 
 Reason = Annotated[
     str,
-    # Without control characters: it is shown on terminals.
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$"),
+    # It is shown on terminals: no control characters, and none that turn or hide what follows.
+    StringConstraints(
+        strip_whitespace=True,
+        min_length=1,
+        max_length=1000,
+        pattern=r"^[^\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]*$",
+    ),
     Field(description="Why; it is kept in the ledger."),
 ]
+Number = Annotated[int, Field(strict=True, ge=1, le=10**9, description="Number of a version.")]
 Deadline = Annotated[
-    float, Field(default=DEADLINE_S, ge=1, le=600, description="Seconds within which every server must follow.")
+    float,
+    Field(strict=True, default=DEADLINE_S, ge=1, le=600, description="Seconds within which every server must follow."),
 ]
 _ANY_PATH = re.compile(r"\S*/\S*")
-_CONFLICTS = (ConflictError, NotPromotableError, ReplicasBehindError, BrokenLedgerError)
+_CONFLICTS = (
+    BrokenLedgerError,
+    ConflictError,
+    LostEventsError,
+    NotPromotableError,
+    NothingBeforeError,
+    ReplicasBehindError,
+)
 
 
 class Approval(Value):
@@ -38,19 +59,17 @@ class Approval(Value):
 class Promotion(Value):
     """The body of ``POST /v1/promotions``."""
 
-    version: int = Field(ge=1, le=10**9)
+    version: Number
     reason: Reason
     deadline_s: Deadline
-    dry_run: bool = Field(default=False, description="Only say what would happen.")
+    dry_run: bool = Field(default=False, strict=True, description="Only say what would happen.")
 
 
 class Rollback(Value):
     """The body of ``POST /v1/rollbacks``."""
 
     reason: Reason
-    to: int | None = Field(
-        default=None, ge=1, le=10**9, description="Version to return to; the one before where not given."
-    )
+    to: Number | None = Field(default=None, description="Version to return to; the one before where not given.")
     deadline_s: Deadline
 
 

@@ -1,5 +1,6 @@
 """The routes that read the ledger and change what is served, for those whose role allows it."""
 
+import json
 import logging
 from typing import Annotated, Any, TypeVar
 
@@ -22,6 +23,7 @@ from components.serve_model.changes import (
 from components.serve_model.control import Control
 from components.serve_model.errors import MalformedChangeError, TooLargeError
 from components.serve_model.openapi import ERRORS, ErrorAnswer
+from model_registry.evidence_refresh import refresh_evidence_packs
 from model_registry.lifecycle import Registry
 from model_registry.promotion import promote, roll_back
 from model_registry.rehearsal import rehearse
@@ -109,6 +111,7 @@ def _add_promotion(router: APIRouter, control: Control, guard: Guard) -> None:
                 golden=golden,
                 deadline_s=body.deadline_s,
             )
+            refresh_evidence_packs(registry, made.event)
             return ChangeAnswer.of(made)
 
         return json_answer(await control.change("promotion", work))
@@ -130,6 +133,7 @@ def _add_rollback(router: APIRouter, control: Control, guard: Guard) -> None:
             made = roll_back(
                 registry, body.to, actor=caller.name, reason=body.reason, golden=golden, deadline_s=body.deadline_s
             )
+            refresh_evidence_packs(registry, made.event)
             return ChangeAnswer.of(made)
 
         return json_answer(await control.change("rollback", work))
@@ -155,11 +159,19 @@ async def _body(request: Request, shape: type[_Body]) -> _Body:
         if len(content) > _BODY_BYTES:
             raise TooLargeError("the body is too large", limit=f"{_BODY_BYTES >> 10} KiB")
     try:
-        return shape.from_json(content.decode(), where="the body")
+        return shape.parse(json.loads(content, object_pairs_hook=_unique), where="the body")
     except MalformedFileError as error:
         raise MalformedChangeError(str(error)) from error
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise MalformedChangeError("the body: not JSON; expected JSON in UTF-8") from error
+
+
+def _unique(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object of JSON; a field given twice would be read as the last one here, and as the first elsewhere."""
+    names = [name for name, _ in fields]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise MalformedChangeError(f"the body: {twice[:60]!r} is given twice; expected each field once")
+    return dict(fields)
 
 
 def _takes(shape: type[Value]) -> dict[str, Any]:

@@ -104,8 +104,13 @@ class NoModelError(ServeError):
     status = 503
     retry_after_s = 5
 
-    def __init__(self) -> None:
-        super().__init__("no model version is loaded; expected one that was promoted")
+    def __init__(self, *, wanted: int | None, has_failed: bool) -> None:
+        if wanted is None:
+            super().__init__("no model version is loaded; expected one that was promoted")
+        elif has_failed:
+            super().__init__(f"version {wanted} failed to load; expected another try once /v1/model says no failure")
+        else:
+            super().__init__(f"version {wanted} is being loaded; expected another try in {self.retry_after_s} s")
 
 
 class BusyError(ServeError):
@@ -116,6 +121,16 @@ class BusyError(ServeError):
     def __init__(self, *, waiting: int, retry_after_s: int) -> None:
         super().__init__(f"{waiting} scans are waiting already; expected another try in {retry_after_s} s")
         self.retry_after_s = retry_after_s
+
+
+class TooManyUploadsError(ServeError):
+    """One caller sends more scans at the same time than this server lets one send."""
+
+    status = 429
+    retry_after_s = 5
+
+    def __init__(self, *, most: int) -> None:
+        super().__init__(f"{most} uploads of this caller are on their way already; expected one of them to end first")
 
 
 class ShortOfMemoryError(ServeError):

@@ -14,13 +14,12 @@ from components.serve_model.disk import Desk
 from components.serve_model.engine import LiveModel
 from components.serve_model.errors import (
     InvocationError,
-    NoModelError,
     ServeError,
     StorageError,
     TooLargeError,
     UnsupportedMediaError,
 )
-from components.serve_model.invocations import COLUMN, scans_of
+from components.serve_model.invocations import COLUMN, require_few_values, scans_of
 from components.serve_model.openapi import VERSION_HEADERS, errors
 from components.serve_model.segmentation import Outcome
 from components.serve_model.service import Service
@@ -54,21 +53,24 @@ def invocation_routes(service: Service, guard: Guard) -> APIRouter:
         response_model=None,
         responses={
             200: {"model": Predictions, "description": "The masks, in order.", "headers": VERSION_HEADERS},
-            **errors(400, 408, 413, 415, 422, 500, 503, 507),
+            **errors(400, 408, 413, 415, 422, 429, 500, 503, 507),
         },
         openapi_extra=_body(),
     )
-    async def invocations(request: Request, _: Annotated[Caller, reader]) -> Response:
+    async def invocations(request: Request, caller: Annotated[Caller, reader]) -> Response:
         """Label the scans of a table with the one column `scan`; a path is refused. Needs the role reader."""
 
         async def answer(model: LiveModel) -> Response:
             if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
                 raise UnsupportedMediaError
             async with service.desk() as desk:
-                body = await receive_plain(request, desk, limit_bytes=service.limits.invocation_bytes)
-                async with parsing:
-                    uploads = await asyncio.to_thread(_unpacked, body, desk, most=service.limits.invocation_scans)
-                predictions = await _predicted(service, request, uploads, model=model, desk=desk)
+                with service.sending(request, caller) as sender:
+                    limit_bytes = service.limits.invocation_bytes
+                    body = await receive_plain(request, desk, sender=sender, limit_bytes=limit_bytes)
+                with service.place():
+                    async with parsing:
+                        uploads = await asyncio.to_thread(_unpacked, body, desk, most=service.limits.invocation_scans)
+                    predictions = await _predicted(service, request, uploads, model=model, desk=desk)
             headers = version_headers(version=model.version, model_digest=model.digest)
             return json_answer(predictions, headers=headers)
 
@@ -82,14 +84,14 @@ def invocation_routes(service: Service, guard: Guard) -> APIRouter:
     )
     async def ping(_: Annotated[Caller, reader]) -> Response:
         """Answer 200 once a version is loaded. Needs the role reader."""
-        if service.engine.live is None:
-            raise NoModelError
+        service.live_model()
         return Response("\n", media_type="text/plain")
 
     return router
 
 
 def _unpacked(body: Path, desk: Desk, *, most: int) -> list[Path]:
+    require_few_values(body, most_scans=most)
     scans = scans_of(body.read_bytes())
     if len(scans) > most:
         raise TooLargeError(f"the body holds {len(scans)} scans", limit=f"{most}")

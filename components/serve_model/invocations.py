@@ -7,13 +7,31 @@ import base64
 import binascii
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
-from components.serve_model.errors import MalformedInvocationError
+from components.serve_model.errors import MalformedInvocationError, TooLargeError
+from components.serve_model.limits import MIB
 
 COLUMN: Final = "scan"
 """Each cell is the content of one ``.nii`` or ``.nii.gz`` file in base64."""
+_MARKS_A_SCAN, _MARKS_BESIDE = 8, 64
+"""Commas, colons and opening brackets in well-formed bodies: of a row and its index, and of all that is around."""
 _EXPECTED = f"rows with the one column '{COLUMN}', a NIfTI file in base64 in each"
+
+
+def require_few_values(body: Path, *, most_scans: int) -> None:
+    """Raise TooLargeError for a body that has far more JSON values than ``most_scans`` rows need.
+
+    It is asked before the JSON is parsed: a few MiB of empty rows take a GiB, and nobody is answered meanwhile.
+    Base64 holds none of the marks that are counted.
+    """
+    left = _MARKS_BESIDE + _MARKS_A_SCAN * most_scans
+    with body.open("rb") as stream:
+        while block := stream.read(MIB):
+            left -= sum(map(block.count, (b",", b":", b"[", b"{")))
+            if left < 0:
+                raise TooLargeError("the body holds too many values", limit=f"{most_scans} scans")
 
 
 def scans_of(body: bytes) -> list[bytes]:

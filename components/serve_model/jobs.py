@@ -11,7 +11,7 @@ from components.serve_model.scan_progress import ScanProgress, Stage
 from components.serve_model.segmentation import Outcome
 from spine.values import Value
 
-State = Literal["queued", "running", "done", "failed", "cancelled"]
+State = Literal["queued", "running", "done", "failed", "cancelling", "cancelled"]
 
 
 def cancel(task: "asyncio.Task[Any]", progress: ScanProgress) -> None:
@@ -72,7 +72,7 @@ class Job:
     def state(self) -> State:
         """Where the job stands."""
         if self.is_cancelled:
-            return "cancelled"
+            return "cancelling" if self.ended is None else "cancelled"
         if self.ended is None:
             return "queued" if self.progress.stage == "waiting" else "running"
         return "done" if self.outcome is not None else "failed"

@@ -15,7 +15,7 @@ class Limits:
     voxels: int = MAX_VOXELS
     """Voxels of the scan, and of the scan brought to the model's spacing: 26 logits a voxel are held in memory."""
     waiting: int = 16
-    """Scans that may be under way at once, those that are still being sent and those that are worked on included."""
+    """Scans that wait or are worked on at once; as many more uploads may be on their way from each caller."""
     workers: int = 4
     """Scans that are worked on at once, as far as memory allows: their windows share the network's batches."""
     memory_bytes: int | None = None

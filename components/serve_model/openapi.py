@@ -46,6 +46,7 @@ ERRORS = {
     413: "The upload, the scan, or the memory that it would take is larger than this server's limits.",
     415: "Another type of body than is served here.",
     422: "The file is NIfTI, but no CT volume that can be segmented.",
+    429: "As many uploads of this caller are on their way as one may send at the same time.",
     500: "The model failed on this scan; the server's log has the reason.",
     503: "No version is loaded, or as much is under way as this server takes on.",
     507: "The server's disk refused the upload.",
@@ -57,7 +58,8 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     told: dict[int | str, dict[str, Any]] = {
         status: {"model": ErrorAnswer, "description": ERRORS[status]} for status in (*statuses, 401, 403)
     }
-    for status, headers in ((503, RETRY_AFTER), (401, {"WWW-Authenticate": {"schema": {"type": "string"}}})):
+    challenge = {"WWW-Authenticate": {"schema": {"type": "string"}}}
+    for status, headers in ((429, RETRY_AFTER), (503, RETRY_AFTER), (401, challenge)):
         if status in told:
             told[status]["headers"] = headers
     return told

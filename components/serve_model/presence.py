@@ -1,9 +1,12 @@
 """Whether a server runs below a root, and what it serves: for commands, with the standard library only."""
 
+import fcntl
 import json
 import os
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from spine.errors import SpinelineError
@@ -11,6 +14,14 @@ from spine.storage import read_json, write_json
 from spine.values import Value
 
 _TIMEOUT_S = 2.0
+
+
+class ServerRunningError(SpinelineError):
+    """A server runs below this root already."""
+
+    def __init__(self, root: Path, *, info: "ServerInfo | None", expected: str) -> None:
+        who = f"at {info.url} (pid {info.pid})" if info else "that just starts or ends"
+        super().__init__(f"below {root} a server runs already, {who}; expected {expected}")
 
 
 class ServerInfo(Value):
@@ -22,6 +33,23 @@ class ServerInfo(Value):
     url: str
     started_at: str
     """UTC, ISO 8601."""
+
+
+@contextmanager
+def sole_server(root: Path) -> Iterator[None]:
+    """Be the one server below ``root`` for the block; the lock goes with the process, however it ends.
+
+    Raises ServerRunningError: a second one would take the announcement from the first, which nobody could stop then.
+    """
+    file = _file(root).with_suffix(".lock")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            expected = "a root for each server, or `spineline serve --stop` first"
+            raise ServerRunningError(root, info=_announced(root), expected=expected) from None
+        yield
 
 
 def announce(root: Path, info: ServerInfo) -> None:
@@ -44,11 +72,27 @@ def own_announcement(root: Path) -> ServerInfo | None:
 def running_server(root: Path) -> ServerInfo | None:
     """Return the server below ``root`` whose process lives and answers ``/healthz``, or None."""
     info = _announced(root)
-    if info is None or not _is_alive(info.pid):
+    if info is None or has_ended(info):
         return None
     health = _get_json(f"{info.url}/healthz")
     # The pid in the answer tells our server from whoever took its port after it.
     return info if health is not None and health.get("pid") == info.pid else None
+
+
+def has_ended(info: ServerInfo) -> bool:
+    """Tell whether a server's process is gone; one that is busy loading may live and not answer for seconds."""
+    if info.pid <= 0:
+        return True
+    # A child of this process that was killed stays until it is asked for.
+    with suppress(ChildProcessError):
+        os.waitpid(info.pid, os.WNOHANG)
+    try:
+        os.kill(info.pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 def served_version(info: ServerInfo) -> int | None:
@@ -69,18 +113,6 @@ def _announced(root: Path) -> ServerInfo | None:
 
 def _file(root: Path) -> Path:
     return root / "serving" / "server.json"
-
-
-def _is_alive(pid: int) -> bool:
-    if pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _get_json(url: str) -> dict[str, object] | None:

@@ -24,7 +24,7 @@ from components.serve_model.audit_file import AuditFile, AuditStdout
 from components.serve_model.caches import keep_caches
 from components.serve_model.errors import ListenError, UnprotectedError
 from components.serve_model.limits import MIB, Limits
-from components.serve_model.presence import ServerInfo, announce, withdraw
+from components.serve_model.presence import ServerInfo, announce, sole_server, withdraw
 from components.serve_model.tokens import Tokens
 from spine.errors import InvalidValueError
 from spine.logs import run_program
@@ -50,14 +50,15 @@ class Protection:
 def serve(*, root: Path, host: str, port: int, limits: Limits, threads: int, protection: Protection) -> str:
     """Serve until asked to stop, requests under way finished.
 
-    Raises ListenError where the port can't be had, UnprotectedError where others would reach it without tokens,
-    MissingPathError or MalformedFileError where the tokens file can't be used.
+    Raises ServerRunningError where one runs below ``root``, ListenError where the port can't be had, UnprotectedError
+    where others would reach it without tokens, MissingPathError or MalformedFileError where the tokens file can't be
+    used.
     """
     tokens = None if protection.tokens is None else Tokens(protection.tokens)
     # Read when torch is loaded: threads that spin while they wait make a shared machine many times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     keep_caches(root / "serving" / "caches")
-    with _listening(host, port) as listener:
+    with sole_server(root), _listening(host, port) as listener:
         if tokens is None and not protection.without_tokens and not _is_loopback(listener):
             raise UnprotectedError(host)
         info = _info(host, int(listener.getsockname()[1]))

@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import secrets
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -57,7 +58,7 @@ class Reporter(threading.Thread):
             try:
                 if replicas is None:
                     replicas = self._open()
-                    _forget_old(replicas)
+                    _forget_old(replicas, before=self._name)
                 replicas.write(self._followed.report(name=self._name, url=url))
                 self._problem = None
             except (SpinelineError, OSError) as error:
@@ -76,14 +77,23 @@ class Reporter(threading.Thread):
 
 
 def _identity(root: Path) -> tuple[str, str]:
-    """Return the name of this server, the same after a restart, and its address."""
+    """Return the name of this process, which no other has, and its address.
+
+    Two hosts may have one name, and two servers of a host one port, each on an address of its own.
+    """
     info = own_announcement(root)
-    number = f"pid{os.getpid()}" if info is None else str(info.port)
-    return _NOT_IN_NAMES.sub("-", f"{os.uname().nodename}-{number}"), info.url if info else ""
+    place = f"pid{os.getpid()}" if info is None else f"{info.host}-{info.port}"
+    name = f"{os.uname().nodename}-{place}-{secrets.token_hex(3)}"
+    return _NOT_IN_NAMES.sub("-", name), info.url if info else ""
 
 
-def _forget_old(replicas: Replicas) -> None:
-    """Remove what killed servers of other names left behind; by age, since a silent one may only be cut off."""
+def _forget_old(replicas: Replicas, *, before: str) -> None:
+    """Remove what killed servers left: at once what is silent in the place of ``before``, others after a day.
+
+    A silent one may only be cut off; it reports itself again.
+    """
+    place = before.rpartition("-")[0]
     for report in replicas.reports():
-        if datetime.now(UTC) - datetime.fromisoformat(report.at) > _FORGOTTEN_AFTER:
+        is_old = datetime.now(UTC) - datetime.fromisoformat(report.at) > _FORGOTTEN_AFTER
+        if is_old or (not report.is_fresh and report.name.rpartition("-")[0] == place):
             replicas.remove(report.name)

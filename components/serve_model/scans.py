@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from components.serve_model.errors import ServeError, TooLargeError, UnreadableScanError, UnsuitableScanError
 from components.serve_model.limits import MIB
-from spine.errors import UnreadableVolumeError
-from spine.volume.fitting import UnfitScanError, require_fitting
+from spine.errors import NotFiniteError, UnreadableVolumeError
+from spine.volume import fitting
+from spine.volume.fitting import UnfitScanError, require_fitting, require_placed
 from spine.volume.grid import Grid
-from spine.volume.nifti import GZIP_MAGIC, Volume, read_image, require_finite
+from spine.volume.nifti import GZIP_MAGIC, Volume, require_finite
 
 _GZIP_WINDOW = 31
 _HEADER_BYTES = 540
@@ -68,10 +69,15 @@ def read_scan(upload: Path, header: ScanHeader, *, folder: Path) -> Volume:
     plain = folder / "scan.nii"
     try:
         _unpack(upload, plain, data_ends=header.data_ends)
-        scan = read_image(plain)
+        scan = fitting.read_scan(plain)
         if header.is_wide:
             # A number that only float64 holds is infinite by now.
             require_finite(scan.array, path=plain)
+    except NotFiniteError as error:
+        reason = f"has {error.count} voxels that are NaN or infinite"
+        raise UnsuitableScanError(reason, expected="finite HU") from error
+    except UnfitScanError as error:
+        raise UnsuitableScanError(error.reason, expected=error.expected) from error
     except UnreadableVolumeError as error:
         raise UnsuitableScanError(error.reason.replace(str(plain), "the file"), expected="a 3-D CT volume") from error
     except (OSError, MemoryError, ServeError):
@@ -121,6 +127,10 @@ def _promised(head: bytes, *, max_voxels: int) -> ScanHeader:
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     _require_ct(shape, dtype, affine)
+    try:
+        require_placed(header)
+    except UnfitScanError as error:
+        raise UnsuitableScanError(error.reason, expected=error.expected) from error
     if not len(head[:348]) <= offset <= _MOST_EXTENSION_BYTES:
         raise UnreadableScanError("has a NIfTI header that makes no sense")
     voxels = math.prod(shape)

@@ -58,10 +58,11 @@ def _add_post(router: APIRouter, service: Service, guard: Guard) -> None:
         async def answer(model: LiveModel) -> Response:
             async with AsyncExitStack() as held:
                 desk = await held.enter_async_context(service.desk())
-                with service.telemetry.stage("receive"):
-                    upload = await receive(request, desk, limit_bytes=service.limits.upload_bytes)
+                with service.telemetry.stage("receive"), service.sending(request, caller) as sender:
+                    upload = await receive(request, desk, sender=sender, limit_bytes=service.limits.upload_bytes)
+                held.enter_context(service.place())
                 if _wants_job(prefer):
-                    return await _accepted(service, caller, model, desk=desk, upload=upload, held=held.pop_all())
+                    return await _accepted(service, caller, model, desk=desk, upload=upload, held=held)
                 outcome = await service.segmented_while_connected(request, upload, model=model, desk=desk)
                 is_mask = _JSON not in request.headers.get("accept", "")
                 return await _file(outcome, is_mask=is_mask, version=model.version, model_digest=model.digest)
@@ -72,9 +73,10 @@ def _add_post(router: APIRouter, service: Service, guard: Guard) -> None:
 async def _accepted(
     service: Service, caller: Caller, model: LiveModel, *, desk: Desk, upload: Path, held: AsyncExitStack
 ) -> Response:
+    header = await service.header(upload, model=model)
     job = Job(owner=caller.name, version=model.version, model_digest=model.digest)
-    work = service.segmented(upload, model=model, desk=desk, progress=job.progress)
-    await service.jobs.begin(job, work, held=held)
+    work = service.segmented(upload, header, model=model, desk=desk, progress=job.progress)
+    await service.jobs.begin(job, work, held=held.pop_all())
     headers = {
         "Location": f"{_PATH}/{job.id}",
         "Preference-Applied": "respond-async",
@@ -178,5 +180,5 @@ def _post_responses() -> dict[int | str, dict[str, Any]]:
     return {
         200: {"description": "The mask, or the report.", "content": made, "headers": VERSION_HEADERS},
         202: {"model": JobStatus, "description": "The job.", "headers": accepted},
-        **errors(400, 408, 413, 422, 500, 503, 507),
+        **errors(400, 408, 413, 422, 429, 500, 503, 507),
     }

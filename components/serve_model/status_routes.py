@@ -7,7 +7,6 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from components.serve_model.access import Caller, Guard
 from components.serve_model.answers import json_answer
-from components.serve_model.errors import NoModelError
 from components.serve_model.openapi import ERRORS, RETRY_AFTER, ErrorAnswer, document_of, errors
 from components.serve_model.service import Service
 from components.serve_model.status import ModelStatus, model_status
@@ -66,10 +65,7 @@ def _add_probes(router: APIRouter, service: Service) -> None:
 
     async def readyz() -> Response:
         """Answer 200 once a version is loaded."""
-        live = service.engine.live
-        if live is None:
-            raise NoModelError
-        return json_answer(Readiness(status="ready", version=live.version))
+        return json_answer(Readiness(status="ready", version=service.live_model().version))
 
     router.get("/readyz", summary="Ask whether a version is loaded", response_model=Readiness, responses=unready)(
         readyz

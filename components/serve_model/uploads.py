@@ -14,15 +14,21 @@ from starlette.requests import ClientDisconnect, Request
 from components.serve_model.disk import Desk
 from components.serve_model.errors import StalledUploadError, StorageError, TooLargeError, UnreadableScanError
 from components.serve_model.limits import MIB
+from components.serve_model.senders import Sender
 
 _FIELD, _FILE = "file", "upload"
 _STALLED_S = 60.0
 _LONGEST_S = 1800.0
+_LEAST_BYTES_A_SECOND = 16 << 10
+"""Mean of an upload, after its first ``_STALLED_S`` seconds: a trickle would never stall."""
+_LONGEST_BOUNDARY = 70
+"""By RFC 2046."""
+_MOST_PARTS = 64
 _FORM_ROOM = MIB
 """What a form may hold beside the file: boundaries, headers, small fields."""
 
 
-async def receive(request: Request, desk: Desk, *, limit_bytes: int) -> Path:
+async def receive(request: Request, desk: Desk, *, sender: Sender, limit_bytes: int) -> Path:
     """Write the scan in the request's body to a file on ``desk``; raises ServeError where it is too large or missing.
 
     Starlette's own form parser is not used: it has no limit on a file's size and spools to the system's folder.
@@ -30,7 +36,7 @@ async def receive(request: Request, desk: Desk, *, limit_bytes: int) -> Path:
     content_type, options = parse_options_header(request.headers.get("content-type"))
     is_form = content_type == b"multipart/form-data"
     room = limit_bytes + (_FORM_ROOM if is_form else 0)
-    chunks = _counted(request, desk, room=room, limit_bytes=limit_bytes)
+    chunks = _counted(request, desk, sender, room=room, limit_bytes=limit_bytes)
     with _stored(desk) as sink:
         if is_form:
             await _receive_form(chunks, sink, boundary=options.get(b"boundary", b""))
@@ -39,10 +45,10 @@ async def receive(request: Request, desk: Desk, *, limit_bytes: int) -> Path:
     return _sized(desk, limit_bytes=limit_bytes)
 
 
-async def receive_plain(request: Request, desk: Desk, *, limit_bytes: int) -> Path:
+async def receive_plain(request: Request, desk: Desk, *, sender: Sender, limit_bytes: int) -> Path:
     """Write the request's body to a file on ``desk``, whatever it is; raises ServeError."""
     with _stored(desk) as sink:
-        await _receive_plain(_counted(request, desk, room=limit_bytes, limit_bytes=limit_bytes), sink)
+        await _receive_plain(_counted(request, desk, sender, room=limit_bytes, limit_bytes=limit_bytes), sink)
     return _sized(desk, limit_bytes=limit_bytes)
 
 
@@ -71,15 +77,16 @@ async def _receive_plain(chunks: AsyncIterator[bytes], sink: BinaryIO) -> None:
         sink.write(chunk)
 
 
-async def _counted(request: Request, desk: Desk, *, room: int, limit_bytes: int) -> AsyncIterator[bytes]:
+async def _counted(
+    request: Request, desk: Desk, sender: Sender, *, room: int, limit_bytes: int
+) -> AsyncIterator[bytes]:
     """Yield the body as it comes, counted as taken on ``desk``; beyond ``room`` bytes it raises TooLargeError."""
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > room:
         raise _too_large(limit_bytes)
-    received, body, deadline = 0, request.stream(), time.monotonic() + _LONGEST_S
+    body, began = request.stream(), time.monotonic()
     while True:
-        if time.monotonic() > deadline:
-            raise StalledUploadError(f"the upload was not whole after {_LONGEST_S:g} s")
+        _require_pace(sender.sent_bytes, time.monotonic() - began)
         try:
             # A client that sends nothing more would keep a place among those who wait.
             chunk = await asyncio.wait_for(anext(body), _STALLED_S)
@@ -87,16 +94,25 @@ async def _counted(request: Request, desk: Desk, *, room: int, limit_bytes: int)
             return
         except TimeoutError as error:
             raise StalledUploadError(f"nothing of the upload came for {_STALLED_S:g} s") from error
-        received += len(chunk)
-        if received > room:
+        if sender.sent_bytes + len(chunk) > room:
             raise _too_large(limit_bytes)
+        sender.take(len(chunk))
         desk.take(len(chunk))
         yield chunk
+
+
+def _require_pace(received_bytes: int, elapsed_s: float) -> None:
+    if elapsed_s > _LONGEST_S:
+        raise StalledUploadError(f"the upload was not whole after {_LONGEST_S:g} s")
+    if received_bytes < (elapsed_s - _STALLED_S) * _LEAST_BYTES_A_SECOND:
+        raise StalledUploadError(f"only {received_bytes} bytes of the upload came in {elapsed_s:.0f} s")
 
 
 async def _receive_form(chunks: AsyncIterator[bytes], sink: BinaryIO, *, boundary: bytes) -> None:
     if not boundary:
         raise UnreadableScanError("is a form without a boundary")
+    if len(boundary) > _LONGEST_BOUNDARY:
+        raise UnreadableScanError(f"is a form with a boundary of over {_LONGEST_BOUNDARY} characters")
     form = _Form(sink)
     parser = MultipartParser(
         boundary,
@@ -130,9 +146,13 @@ class _Form:
         self._name, self._value = b"", b""
         self._disposition = b""
         self._is_wanted = False
+        self._parts = 0
         self.found, self.ended = False, False
 
     def on_part_begin(self) -> None:
+        self._parts += 1
+        if self._parts > _MOST_PARTS:
+            raise UnreadableScanError(f"is a form of over {_MOST_PARTS} parts")
         self._name, self._value, self._disposition = b"", b"", b""
         self._is_wanted = False
 

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from pipelines.cli.output import console, print_json, print_table
+from pipelines.cli.output import console, errors, print_json, print_table
 from spine.settings import settings
 
+_HERE: Final = "127.0.0.1"
 _FINDINGS: Final = ("vertebra", "mm³", "centroid, mm", "confidence", "margin, nats", "look at")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print strict JSON.")]
 
@@ -55,8 +56,10 @@ def serve(
     port: Annotated[
         int | None, typer.Option(help="Port; SPINELINE_PORT or 8642 where not given.", min=1, max=65535)
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    detach: Annotated[bool, typer.Option(help="Start it in the background and return when it answers.")] = False,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 where not given.")] = None,
+    detach: Annotated[
+        bool, typer.Option(help="Start it in the background and return when the version in use answers.")
+    ] = False,
     stop: Annotated[bool, typer.Option(help="Stop the server that was started below this root.")] = False,
     without_tokens: Annotated[
         bool, typer.Option("--without-tokens", help="Let everybody read who reaches --host beyond this machine.")
@@ -67,17 +70,38 @@ def serve(
     SPINELINE_TOKENS names the file of those who may use it (`spineline token`); `python -m components.serve_model
     --help` lists limits, memory and the folders that it writes.
     """
-    from pipelines.server_process import run_server, start_detached, stop_server
+    from pipelines.server_process import run_server, stop_server
 
     root = settings().root_path
     if stop:
         console.print("stopped" if stop_server(root) else "no server runs here")
         return 0
     if detach:
-        info = start_detached(root, host=host, port=port or settings().port, without_tokens=without_tokens)
-        console.print(f"serving at {info.url} (pid {info.pid}); `spineline serve --stop` ends it", highlight=False)
+        _detach(host, port, without_tokens=without_tokens)
         return 0
-    return run_server(root, host=host, port=port or settings().port, without_tokens=without_tokens)
+    return run_server(root, host=host or _HERE, port=port or settings().port, without_tokens=without_tokens)
+
+
+def _detach(host: str | None, port: int | None, *, without_tokens: bool) -> None:
+    """Start the server, or find the one that runs where it was asked for, and wait for the version in use."""
+    from model_registry.lifecycle import Registry
+    from pipelines.server_process import await_ready, require_place, start_detached
+    from spine.depot import DepotError
+
+    root = settings().root_path
+    info = start_detached(root, host=host or _HERE, port=port or settings().port, without_tokens=without_tokens)
+    require_place(info, root, host=host, port=port)
+    ends = f"serving at {info.url} (pid {info.pid}); `spineline serve --stop` ends it"
+    try:
+        wanted = Registry.at(root, settings()).state().serving
+    except DepotError as error:
+        wanted = None
+        errors.print(f"warning: not waited for a version: {error}", style="yellow", markup=False, soft_wrap=True)
+    if wanted is None:
+        console.print(f"{ends}; no version answers before one is promoted", highlight=False, soft_wrap=True)
+        return
+    version = await_ready(root, info, on_wait=lambda told: errors.print(told, highlight=False, soft_wrap=True))
+    console.print(f"version {version}: {ends}", highlight=False, soft_wrap=True)
 
 
 def ui(

@@ -31,6 +31,7 @@ def history(
 
     registry = Registry.at(settings().root_path, settings())
     events = registry.history()
+    _warn_of_lost_events(registry)
     if version is not None:
         registry.state().version(version)
     shown = [event for event in events if version is None or version in _versions_of(event)]
@@ -56,8 +57,8 @@ def status(
         bool, typer.Option(help="Make MLflow's aliases follow the ledger again, and forget servers that were killed.")
     ] = False,
     as_json: JsonOption = False,
-) -> None:
-    """Say what is in use, what MLflow and every server say, and how these differ, if they do."""
+) -> int:
+    """Say what is in use, what MLflow and every server say, and how these differ; exit code 1 if they do."""
     from model_registry.lifecycle import Registry
     from pipelines.agreement import agreement
     from pipelines.aliases import aliases_now
@@ -67,12 +68,23 @@ def status(
     if repair:
         _repair(registry, found)
         found = agreement(registry, ask_mlflow=lambda state: aliases_now(settings(), state))
+    code = 1 if found.differences() else 0
     if as_json:
         print_json(found.as_json())
-        return
+        return code
     for name, value in found.as_json().items():
         for line in _lines(name, value):
             console.print(line, highlight=False, soft_wrap=True)
+    return code
+
+
+def _warn_of_lost_events(registry: "Registry") -> None:
+    from model_registry.errors import LostEventsError
+
+    try:
+        registry.whole_history()
+    except LostEventsError as error:
+        errors.print(f"warning: {error}", style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 def _repair(registry: "Registry", found: "Agreement") -> None:

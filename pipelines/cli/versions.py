@@ -149,21 +149,33 @@ def _tell_change(change: "Change", as_json: bool) -> None:
 
 
 def _tell(event: "Event", as_json: bool) -> None:
-    """Print an event; MLflow is told last, since nobody should wait for it."""
+    """Print an event; evidence packs and MLflow come last, since nobody should wait for them."""
     if as_json:
         print_json({**event.model_dump(mode="json"), "digest": event.digest})
     else:
         in_use = f"version {event.to_version} is in use" if event.to_version else "no version is in use"
         told = f"event {event.number}: {event.kind} version {event.version} by {event.actor}; {in_use}"
         console.print(told, highlight=False, markup=False, soft_wrap=True)
+    _refresh_packs(event)
     _mirror_aliases()
+
+
+def _refresh_packs(event: "Event") -> None:
+    from model_registry.evidence_refresh import refresh_evidence_packs
+    from model_registry.lifecycle import Registry
+
+    refresh_evidence_packs(Registry.at(settings().root_path, settings()), event)
 
 
 def _mirror_aliases() -> None:
     """Let MLflow's aliases follow the ledger; the ledger stands without them, so a failure is only told."""
     from model_registry.lifecycle import Registry
-    from pipelines.aliases import mirror_soon
+    from pipelines.aliases import WAIT_S, has_mlflow, mirror_soon
 
+    if not has_mlflow(settings()):
+        return
+    doing = f"MLflow's aliases are set, within at most {WAIT_S:g} s; the event stands already"
+    errors.print(doing, style="dim", highlight=False, markup=False, soft_wrap=True)
     failure = mirror_soon(Registry.at(settings().root_path, settings()), settings())
     if failure is not None:
         told = f"warning: {failure}; `spineline status --repair` mends the aliases"

@@ -1,16 +1,22 @@
 """Whether a scan can be brought to a model's grid at all: the limits that predictions are held to everywhere."""
 
 from pathlib import Path
+from typing import Any
 
+import nibabel
 import numpy as np
 from nibabel.orientations import io_orientation
+from numpy.typing import NDArray
 
 from spine.errors import SpinelineError
 from spine.volume.grid import Grid
+from spine.volume.nifti import Volume, is_placed, read_image
 
 MAX_VOXELS = 200_000_000
 """Voxels of a scan brought to the model's spacing: 26 logits a voxel are held in memory."""
 _LONGEST_EDGE_MM = 4000.0
+_MOST_HU = 1e6
+_SAME_SPACING = 0.01
 
 
 class UnfitScanError(SpinelineError):
@@ -19,6 +25,40 @@ class UnfitScanError(SpinelineError):
     def __init__(self, reason: str, *, expected: str, is_too_large: bool = False, path: Path | None = None) -> None:
         self.reason, self.expected, self.is_too_large = reason, expected, is_too_large
         super().__init__(f"{path or 'the scan'}: {reason}; expected {expected}")
+
+
+def read_scan(path: Path) -> Volume:
+    """Read a CT volume that is to be labelled, as float32 HU.
+
+    Raises what ``read_image`` does, and UnfitScanError where the header leaves open how the voxels lie, which a
+    data set may be told beside it, or the values are no HU.
+    """
+    scan = read_image(path)
+    require_placed(nibabel.load(path).header, path=path)
+    require_hu(scan.array, path=path)
+    return scan
+
+
+def require_placed(header: Any, *, path: Path | None = None) -> None:
+    """Raise UnfitScanError for a NIfTI header that says in no way, or in two, how the voxels lie: names hang on it."""
+    if not is_placed(header):
+        reason = "has no orientation in its header (qform_code and sform_code are 0)"
+        raise UnfitScanError(reason, expected="a header that says which way is up", path=path)
+    if min(int(header["sform_code"]), int(header["qform_code"])) <= 0:
+        return
+    with np.errstate(all="ignore"):
+        by_sform = np.linalg.norm(header.get_sform()[:3, :3], axis=0)
+        by_qform = np.asarray(header["pixdim"][1:4], dtype=np.float64)
+        if not np.allclose(by_sform, by_qform, rtol=_SAME_SPACING, atol=0):
+            reason = f"has voxels of {_told(by_sform)} mm by its sform and of {_told(by_qform)} mm by its qform"
+            raise UnfitScanError(reason, expected="one voxel size", path=path)
+
+
+def require_hu(array: NDArray[Any], *, path: Path | None = None) -> None:
+    """Raise UnfitScanError for finite voxels beyond anything that a CT measures."""
+    farthest = max(float(array.max(initial=0)), -float(array.min(initial=0)))
+    if farthest > _MOST_HU:
+        raise UnfitScanError(f"has voxels of {farthest:.3g} HU", expected=f"at most {_MOST_HU:g} either way", path=path)
 
 
 def require_fitting(
@@ -37,8 +77,14 @@ def require_fitting(
         raise UnfitScanError(longest, expected=f"at most {_LONGEST_EDGE_MM:.0f} mm", path=path)
     resampled = np.round(edges_mm / np.asarray(spacing_mm))
     if resampled.min() < 1:
-        thinnest = f"is only {edges_mm.min():.2g} mm thick"
-        raise UnfitScanError(thinnest, expected=f"at least the model's voxel, {max(spacing_mm):g} mm", path=path)
+        axis = int(resampled.argmin())
+        thinnest = f"is only {edges_mm[axis]:.2g} mm thick"
+        expected = f"more than half of the model's voxel, which is {spacing_mm[axis]:g} mm"
+        raise UnfitScanError(thinnest, expected=expected, path=path)
     if resampled.prod() > max_voxels:
         size = f"has {resampled.prod():.3g} voxels at the model's spacing"
         raise UnfitScanError(size, expected=f"at most {max_voxels:.3g}", is_too_large=True, path=path)
+
+
+def _told(sizes_mm: NDArray[np.float64]) -> str:
+    return " × ".join(f"{size:.3g}" for size in sizes_mm)

@@ -94,7 +94,11 @@ def read_volume(path: Path) -> Volume:
 
 def has_known_axes(path: Path) -> bool:
     """Whether a NIfTI header says which way its axes point; without a code for it, an affine is a mere default."""
-    header = nibabel.load(path).header
+    return is_placed(nibabel.load(path).header)
+
+
+def is_placed(header: Any) -> bool:
+    """Whether a NIfTI header says where its voxels lie, by its sform or its qform."""
     return any(int(header.get(code, 0)) > 0 for code in ("sform_code", "qform_code"))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from model_registry.bundle import MANIFEST_FILE, Bundle, list_files
+from model_registry.errors import UnlistedFileError
 from spine.errors import DigestMismatchError, MalformedFileError, MissingPathError
 
 WEIGHTS = "model/fold_0/checkpoint_final.pth"
@@ -35,6 +36,20 @@ def test_a_missing_file_is_named(bundle: Bundle, name: str) -> None:
     (bundle.folder / name).unlink()
     with pytest.raises(MissingPathError, match=f"{bundle.folder / name}: not found"):
         bundle.verify(expected=bundle.digest)
+
+
+@pytest.mark.parametrize("name", ["model/extra.pth", "notes.txt", "model/bundle.json"])
+def test_a_file_that_the_manifest_does_not_list_is_named(bundle: Bundle, name: str) -> None:
+    (bundle.folder / name).write_text("more")
+    with pytest.raises(UnlistedFileError, match=f"{bundle.folder / name}: is not in the bundle's manifest"):
+        bundle.verify(expected=bundle.digest)
+
+
+@pytest.mark.parametrize("name", ["__pycache__/a.pyc", "registered_model_meta"])
+def test_what_python_and_mlflow_leave_beside_a_bundle_is_passed_over(bundle: Bundle, name: str) -> None:
+    (bundle.folder / name).parent.mkdir(exist_ok=True)
+    (bundle.folder / name).write_text("more")
+    bundle.verify(expected=bundle.digest)
 
 
 def test_a_manifest_made_to_fit_changed_files_has_another_digest(

@@ -10,7 +10,7 @@ import pytest
 import components.serve_model
 from model_registry.envelope import Envelope
 from model_registry.findings import FLAG_NAMES, SegmentationReport, report
-from model_registry.scan_flags import NOT_COMPARED, OUTSIDE_HU, OUTSIDE_SPACING, SCAN_DEFINITIONS
+from model_registry.scan_flags import NOT_COMPARED, NOTHING_FOUND, OUTSIDE_HU, OUTSIDE_SPACING, SCAN_DEFINITIONS
 from spine.labels import NAMES, VERTEBRAE
 from spine.phantom import make_scan
 from spine.postprocessing.choice import NOTHING, Postprocessing, apply
@@ -90,9 +90,12 @@ def test_without_an_envelope_no_such_flag_is_given_and_that_is_said(scan):
 
 def test_an_empty_mask_is_told_as_such(scan):
     empty = Volume(array=np.zeros_like(scan.labels.array), grid=scan.labels.grid)
-    _, told = reported(empty, scan.image)
-    assert told.vertebrae == ()
-    assert told.raised() == ()
+    for envelope, more in ((TRAINED, ()), (None, (NOT_COMPARED,))):
+        _, told = reported(empty, scan.image, envelope=envelope)
+        assert told.vertebrae == ()
+        assert told.raised() == (NOTHING_FOUND,)
+        assert told.remarks[0].startswith("no vertebra was found")
+        assert told.remarks[1:] == more
 
 
 def test_a_map_that_is_no_spine_s_is_told_by_label():
@@ -113,7 +116,7 @@ def test_the_schema_defines_every_flag():
     of_scan, of_vertebra = schema["properties"], schema["$defs"]["VertebraFinding"]["properties"]
     assert (*of_scan["flags"]["items"]["enum"], *of_vertebra["flags"]["items"]["enum"]) == FLAG_NAMES
     text = str(schema)
-    assert set(DEFINITIONS) | {OUTSIDE_SPACING, OUTSIDE_HU} == set(FLAG_NAMES)
+    assert set(DEFINITIONS) | set(SCAN_DEFINITIONS) == set(FLAG_NAMES)
     assert all(f"`{flag}`: " in text for flag in FLAG_NAMES)
     assert all(meaning.split(":")[0][:30] in text.replace("\\'", "'") for meaning in DEFINITIONS.values())
 

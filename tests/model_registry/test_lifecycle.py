@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from model_registry.bundle import MANIFEST_FILE, Bundle
-from model_registry.errors import BrokenLedgerError, EvidenceError, NotPromotableError
+from model_registry.errors import (
+    BrokenLedgerError,
+    ConflictError,
+    EvidenceError,
+    NothingBeforeError,
+    NotPromotableError,
+)
 from model_registry.ledger import file_name, next_event
 from model_registry.lifecycle import Registry
 from model_registry.policy import Floors, Policy
@@ -196,7 +202,7 @@ def test_the_version_in_use_is_neither_promoted_nor_revoked_nor_rolled_back_to(a
 def test_a_promotion_that_began_before_another_one_is_refused(approved: Approved) -> None:
     registry = approved(1, 2)
     promote(registry, 1)
-    with pytest.raises(InvalidValueError, match="version in use is 1; expected None, as when this began"):
+    with pytest.raises(ConflictError, match="'promote' of version 1 by ann, and version 1 is served now"):
         registry.promote(2, actor="ann", reason=WHY, expected_serving=None)
     assert registry.state().serving == 1
 
@@ -208,7 +214,7 @@ def test_a_rollback_returns_to_the_version_before_and_to_one_named(approved: App
     assert (event.from_version, event.to_version, registry.state().serving) == (3, 2, 2)
     registry.roll_back(to=None, actor="ann", reason=WHY)
     assert registry.state().serving == 1
-    with pytest.raises(InvalidValueError, match="version before the one in use is None; .* use --to"):
+    with pytest.raises(NothingBeforeError, match="in use before version 1, since it was rolled back from version 2;"):
         registry.roll_back(to=None, actor="ann", reason=WHY)
     registry.roll_back(to=3, actor="ann", reason=WHY)
     assert (registry.state().serving, registry.state().before) == (3, 1)
@@ -218,7 +224,7 @@ def test_a_rollback_never_returns_to_the_version_in_use(approved: Approved) -> N
     registry = approved(1, 2)
     promote(registry, 1, 2, 1)
     registry.revoke(2, actor="ann", reason=WHY)
-    with pytest.raises(InvalidValueError, match="version before the one in use is None"):
+    with pytest.raises(NothingBeforeError, match="none that may be used again was in use before version 1;"):
         registry.roll_back(to=None, actor="ann", reason=WHY)
 
 
@@ -230,7 +236,7 @@ def test_a_version_that_never_served_is_no_rollback(approved: Approved) -> None:
 
 
 def test_nothing_is_rolled_back_before_the_first_promotion(approved: Approved) -> None:
-    with pytest.raises(InvalidValueError, match="version before the one in use is None"):
+    with pytest.raises(NothingBeforeError, match="none was promoted yet; expected one that served before"):
         approved(1).roll_back(to=None, actor="ann", reason=WHY)
 
 
@@ -322,8 +328,8 @@ def test_the_same_bundle_is_registered_once(registry: Registry, register: Callab
         registry.register(version=2, bundle=bundle, actor="ann", reason=WHY)
 
 
-@pytest.mark.parametrize("reason", ["", "  \n"])
-def test_nothing_happens_without_a_reason(
+@pytest.mark.parametrize("reason", ["", "  \n", "fine\x1b[2K", "fine \u202egnorw", "two\nlines"])
+def test_nothing_happens_without_a_reason_that_reads_as_it_is_written(
     approved: Approved, write_evidence: Callable[..., Bundle], reason: str
 ) -> None:
     registry = approved(1, 2, 3)
@@ -339,7 +345,7 @@ def test_nothing_happens_without_a_reason(
         lambda: registry.revoke(3, actor="ann", reason=reason),
     ]
     for attempt in attempts:
-        with pytest.raises(InvalidValueError, match="reason is .*; expected a sentence"):
+        with pytest.raises(InvalidValueError, match="(?s)reason is .*; expected (a sentence|one line)"):
             attempt()
     assert len(registry.history()) == count + 1
 
@@ -375,7 +381,6 @@ def test_a_bundle_with_a_manifest_of_its_own_is_not_given_out_as_verified(approv
 
 def test_two_promotions_at_once_leave_one_winner(approved: Approved, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second one looked at the ledger before the first one wrote to it."""
-    from model_registry.errors import ConflictError
     from model_registry.ledger import Ledger
     from spine.depot import FolderDepot
 

@@ -1,19 +1,27 @@
 """Promotion and rollback with servers that follow, fail, fall silent or come too late."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from model_registry.bundle import Bundle
-from model_registry.errors import ConflictError, EvidenceError, GoldenCaseError, NotPromotableError, ReplicasBehindError
+from model_registry.errors import (
+    ConflictError,
+    EvidenceError,
+    GoldenCaseError,
+    LostEventsError,
+    NotPromotableError,
+    ReplicasBehindError,
+)
+from model_registry.ledger import Event
 from model_registry.lifecycle import Registry
 from model_registry.promotion import promote, replicas_of, roll_back
 from model_registry.rehearsal import rehearse, rehearse_rollback
 from model_registry.replicas import LoadFailure, ReplicaReport, Replicas
-from spine.errors import DigestMismatchError, InvalidValueError
+from spine.errors import DigestMismatchError
 
 WHO = {"actor": "ann", "reason": "for tests"}
 Approved = Callable[..., Registry]
@@ -35,6 +43,12 @@ def report(name: str, *, version: int | None, event: int, **fields: object) -> R
     return ReplicaReport.model_validate({"name": name, "version": version, "event": event, **content, **fields})
 
 
+def seen(registry: Registry, said: ReplicaReport, *, of: Sequence[Event] | None = None) -> ReplicaReport:
+    """The report with the digest of its event, as a server has it that read the ledger."""
+    events = registry.history() if of is None else of
+    return said.model_copy(update={"event_digest": events[said.event - 1].digest if said.event else None})
+
+
 @contextmanager
 def server(registry: Registry, name: str, *, fails: tuple[int, ...] = (), stuck: bool = False) -> Iterator[None]:
     """A server in a thread: it reports what the ledger says, except for versions that fail, or never again."""
@@ -47,7 +61,7 @@ def server(registry: Registry, name: str, *, fails: tuple[int, ...] = (), stuck:
             failure = LoadFailure(version=wanted, event=len(events), reason="out of memory", at="now", attempts=1)
         else:
             version = wanted
-        replicas.write(report(name, version=version, event=len(events), failure=failure))
+        replicas.write(seen(registry, report(name, version=version, event=len(events), failure=failure), of=events))
         return version
 
     def run() -> None:
@@ -133,8 +147,8 @@ def test_a_passing_failure_is_waited_for(approved: Approved) -> None:
     registry = approved(1)
     replicas = replicas_of(registry)
     failure = LoadFailure(version=1, event=3, reason="the store is away", at="now", attempts=1, is_passing=True)
-    replicas.write(report("a", version=None, event=3, failure=failure))
-    timer = threading.Timer(0.3, lambda: replicas.write(report("a", version=1, event=3)))
+    replicas.write(seen(registry, report("a", version=None, event=2, failure=failure)))
+    timer = threading.Timer(0.3, lambda: replicas.write(seen(registry, report("a", version=1, event=3))))
     timer.start()
     assert promote(registry, 1, **WHO, golden=passing, deadline_s=10).following[0].version == 1
 
@@ -143,8 +157,8 @@ def test_a_failure_of_an_earlier_try_does_not_count(approved: Approved) -> None:
     registry = approved(1)
     replicas = replicas_of(registry)
     old = LoadFailure(version=1, event=2, reason="out of memory", at="now", attempts=1)
-    replicas.write(report("a", version=None, event=2, failure=old))
-    timer = threading.Timer(0.3, lambda: replicas.write(report("a", version=1, event=3)))
+    replicas.write(seen(registry, report("a", version=None, event=2, failure=old)))
+    timer = threading.Timer(0.3, lambda: replicas.write(seen(registry, report("a", version=1, event=3))))
     timer.start()
     assert promote(registry, 1, **WHO, golden=passing, deadline_s=10).following[0].version == 1
 
@@ -159,7 +173,7 @@ def test_a_server_killed_before_is_not_waited_for_but_one_that_the_version_kills
     promote(registry, 1, **WHO, golden=passing, deadline_s=5)
     timer = threading.Timer(0.2, lambda: replicas.write(report("killed", version=1, event=6, at=silent)))
     timer.start()
-    replicas.write(report("killed", version=1, event=5))
+    replicas.write(seen(registry, report("killed", version=1, event=5)))
     with pytest.raises(ReplicasBehindError, match="killed has said nothing since"):
         promote(registry, 2, **WHO, golden=passing, deadline_s=0.6)
     assert registry.state().serving == 1
@@ -168,7 +182,7 @@ def test_a_server_killed_before_is_not_waited_for_but_one_that_the_version_kills
 def test_who_is_overtaken_while_waiting_is_told_what_is_served_and_takes_nothing_back(approved: Approved) -> None:
     registry = approved(1, 2)
     promote(registry, 1, **WHO, golden=passing, deadline_s=5)
-    replicas_of(registry).write(report("a", version=1, event=5))
+    replicas_of(registry).write(seen(registry, report("a", version=1, event=5)))
     timer = threading.Timer(0.2, lambda: Registry(registry.root).roll_back(to=None, actor="ben", reason="worse"))
     timer.start()
     with pytest.raises(ConflictError, match=r"'roll back' of version 1 by ben, and version 1 is served now"):
@@ -183,9 +197,87 @@ def test_who_comes_second_is_told_the_version_in_use_before_and_after_the_checks
         Registry(registry.root).promote(2, actor="ben", reason="first", expected_serving=None)
         return 1.0
 
-    with pytest.raises(InvalidValueError, match="version in use is 2"):
+    with pytest.raises(ConflictError, match="'promote' of version 2 by ben, and version 2 is served now"):
         promote(registry, 1, **WHO, golden=meanwhile, deadline_s=5)
     assert registry.state().serving == 2
+
+
+def test_of_two_rollbacks_at_once_one_goes_back_one_version_and_the_other_is_told(approved: Approved) -> None:
+    registry = approved(1, 2, 3)
+    for version in (1, 2, 3):
+        promote(registry, version, **WHO, golden=passing, deadline_s=5)
+
+    def meanwhile(_: Bundle, __: int) -> float:
+        roll_back(Registry(registry.root), None, actor="ben", reason="worse", golden=passing, deadline_s=5)
+        return 1.0
+
+    with pytest.raises(ConflictError, match="'roll back' of version 2 by ben, and version 2 is served now"):
+        roll_back(registry, None, **WHO, golden=meanwhile, deadline_s=5)
+    assert kinds(registry)[-1] == ("roll back", "ben", 2)
+
+
+@pytest.mark.parametrize("change", [promote, roll_back])
+def test_what_was_changed_and_changed_back_during_the_checks_counts_as_changed(
+    approved: Approved, change: Callable[..., object]
+) -> None:
+    registry = approved(1, 2, 3)
+    for version in (1, 2):
+        promote(registry, version, **WHO, golden=passing, deadline_s=5)
+    others = Registry(registry.root)
+
+    def meanwhile(_: Bundle, __: int) -> float:
+        others.promote(3, actor="ben", reason="first", expected_serving=2)
+        others.roll_back(to=None, actor="ben", reason="worse")
+        return 1.0
+
+    with pytest.raises(ConflictError, match="by ben, and version 2 is served now"):
+        change(registry, 3 if change is promote else None, **WHO, golden=meanwhile, deadline_s=5)
+    assert kinds(registry)[-1] == ("roll back", "ben", 2)
+
+
+def test_an_approval_during_the_checks_keeps_nobody_from_changing_what_is_in_use(
+    approved: Approved, register: Callable[..., Bundle]
+) -> None:
+    registry = approved(1)
+
+    def meanwhile(_: Bundle, __: int) -> float:
+        register(2)
+        return 1.0
+
+    assert promote(registry, 1, **WHO, golden=meanwhile, deadline_s=5).event.number == 4
+
+
+@pytest.mark.parametrize(
+    ("number", "told"), [(9, "server a has seen event 9"), (4, "event 4 of the ledger is another")]
+)
+def test_nothing_is_changed_in_a_ledger_that_lacks_what_a_server_has_seen(
+    approved: Approved, number: int, told: str
+) -> None:
+    registry = approved(1, 2)
+    promote(registry, 1, **WHO, golden=passing, deadline_s=5)
+    replicas_of(registry).write(report("a", version=1, event=number, event_digest="sha256:other"))
+    count = len(registry.history())
+    attempts: list[Callable[[], object]] = [
+        lambda: promote(registry, 2, **WHO, golden=failing, deadline_s=5),
+        lambda: roll_back(registry, 1, **WHO, golden=failing, deadline_s=5),
+        lambda: registry.approve(2, **WHO),
+        lambda: registry.revoke(2, **WHO),
+    ]
+    for attempt in attempts:
+        with pytest.raises(LostEventsError, match=told):
+            attempt()
+    assert len(registry.history()) == count
+
+
+@pytest.mark.parametrize("fields", [{"event_digest": "sha256:other"}, {"ledger_problem": "event 2 is missing"}])
+def test_a_server_that_follows_another_or_a_broken_ledger_does_not_follow(
+    approved: Approved, fields: dict[str, str]
+) -> None:
+    registry = approved(1)
+    event = promote(registry, 1, **WHO, golden=passing, deadline_s=5).event
+    said = seen(registry, report("a", version=1, event=event.number))
+    assert said.follows(event)
+    assert not said.model_copy(update=fields).follows(event)
 
 
 def test_a_rollback_leaves_the_golden_case_to_the_servers_where_there_are_any(approved: Approved) -> None:
@@ -228,7 +320,7 @@ def test_stages_are_told_in_their_order(approved: Approved) -> None:
 def test_a_rehearsal_tells_checks_and_effects_and_changes_nothing(approved: Approved) -> None:
     registry = approved(1, 2)
     promote(registry, 1, **WHO, golden=passing, deadline_s=5)
-    replicas_of(registry).write(report("a", version=1, event=5))
+    replicas_of(registry).write(seen(registry, report("a", version=1, event=5)))
     before = {path: path.read_bytes() for path in sorted(registry.root.rglob("*")) if path.is_file()}
     rehearsal = rehearse(registry, 2, golden=passing)
     assert rehearsal.would_succeed

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from components.serve_model.errors import MalformedInvocationError
-from components.serve_model.invocations import scans_of
+from components.serve_model.errors import MalformedInvocationError, TooLargeError
+from components.serve_model.invocations import require_few_values, scans_of
 from components.serve_model.limits import Limits
 
 WHO = {"actor": "ann", "reason": "for tests"}
@@ -61,6 +61,31 @@ def test_whatever_else_is_refused_in_one_line(body: Any, told: str) -> None:
     assert "passwd" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"inputs":[' + b"{}," * 100_000 + b"{}]}",
+        b'{"dataframe_split":{"columns":["scan"],"index":[' + b"0," * 100_000 + b'0],"data":[["QQ=="]]}}',
+        b'{"inputs":' + b"[" * 100_000,
+        ('{"inputs":[' + "0," * 100_000 + "0]}").encode("utf-16"),
+    ],
+    ids=["rows", "index", "nested", "UTF-16"],
+)
+def test_a_body_of_far_more_values_than_scans_is_refused_unparsed(content: bytes, tmp_path) -> None:
+    body = tmp_path / "body"
+    body.write_bytes(content)
+    with pytest.raises(TooLargeError, match="too many values; expected at most 16 scans"):
+        require_few_values(body, most_scans=16)
+
+
+def test_a_full_table_holds_few_enough_values(tmp_path) -> None:
+    body = tmp_path / "body"
+    rows = {"dataframe_split": {"columns": ["scan"], "index": list(range(16)), "data": [[A]] * 16}, "params": {}}
+    for content in (rows, {"dataframe_records": [{"scan": A}] * 16}):
+        body.write_text(json.dumps(content))
+        require_few_values(body, most_scans=16)
+
+
 @pytest.fixture
 def server(serve, registry_with_two_versions):
     registry_with_two_versions.promote(1, **WHO, expected_serving=None)
@@ -86,6 +111,7 @@ def test_what_is_refused_names_the_row_and_leaves_nothing(server, scan_bytes) ->
     for body, status, told in (
         ({"inputs": [good, bad]}, 400, "row 1"),
         ({"inputs": [good] * 3}, 413, "3 scans"),
+        ({"inputs": ["QQ=="] * 300}, 413, "too many values"),
         ({"inputs": ["A" * 300_000]}, 413, "too large"),
         ({"inputs": {"path": ["/etc/passwd"]}}, 400, "path"),
     ):

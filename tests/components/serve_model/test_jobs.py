@@ -69,7 +69,7 @@ def tokens(tmp_path: Path) -> Path:
 
 def ended(server, place: str, **headers: str) -> dict[str, object]:
     deadline = time.monotonic() + 20
-    while (job := server.client.get(place, headers=headers).json())["state"] in ("queued", "running"):
+    while (job := server.client.get(place, headers=headers).json())["state"] in ("queued", "running", "cancelling"):
         assert time.monotonic() < deadline, job
         time.sleep(0.02)
     return job
@@ -118,8 +118,14 @@ def test_a_cancelled_job_ends_and_gives_its_place_back(start, scan_bytes, gate) 
     assert server.segment(scan_bytes, **ASYNC).status_code == 503
     for place in (queued, running):
         cancelled = server.client.delete(place)
-        assert (cancelled.status_code, cancelled.json()["state"]) == (202, "cancelled")
+        assert (cancelled.status_code, cancelled.json()["state"]) == (202, "cancelling")
+    # Its worker is held at its windows: it has not ended, which its maker can tell.
+    told = server.client.get(running).json()
+    assert (told["state"], told["ended_at"]) == ("cancelling", None)
     gate.opened.set()
+    told = ended(server, running)
+    assert told["state"] == "cancelled"
+    assert told["ended_at"] is not None
     server.wait_until(lambda: server.files() == [], told="the cancelled jobs' files to go")
     assert server.client.get(f"{running}/mask").status_code == 409
     assert server.client.delete(running).status_code == 204
@@ -127,9 +133,18 @@ def test_a_cancelled_job_ends_and_gives_its_place_back(start, scan_bytes, gate) 
     assert server.segment(scan_bytes).status_code == 200
 
 
-def test_a_job_that_fails_says_why(start, scan_bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_its_header_rules_out_becomes_no_job(start, scan_bytes) -> None:
+    server = start(limits=Limits(memory_bytes=1_000_000))
+    for content, status in ((b"no scan", 400), (scan_bytes, 413)):
+        refused = server.segment(content, **ASYNC)
+        assert refused.status_code == status, refused.text
+        assert "location" not in refused.headers
+    server.wait_until(lambda: server.files() == [], told="the uploads to go")
+
+
+def test_a_job_that_fails_says_why(start, scan_bytes) -> None:
     server = start()
-    place = server.segment(b"no scan", **ASYNC).headers["location"]
+    place = server.segment(scan_bytes[:-100], **ASYNC).headers["location"]
     job = ended(server, place)
     assert job["state"] == "failed"
     assert "NIfTI" in job["error"]

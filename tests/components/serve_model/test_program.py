@@ -13,7 +13,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from components.serve_model.presence import ServerInfo, announce, running_server, served_version, withdraw
+from components.serve_model.presence import (
+    ServerInfo,
+    announce,
+    own_announcement,
+    running_server,
+    served_version,
+    sole_server,
+    withdraw,
+)
 from components.serve_model.token_changes import make_token
 from model_registry.promotion import replicas_of
 
@@ -93,6 +101,19 @@ def test_only_an_announcement_of_ones_own_is_withdrawn(tmp_path: Path) -> None:
     assert (tmp_path / "serving" / "server.json").is_file()
     withdraw(tmp_path, mine)
     assert not (tmp_path / "serving" / "server.json").exists()
+
+
+def test_a_second_server_below_a_root_is_refused_and_the_first_ones_announcement_stays(tmp_path: Path) -> None:
+    mine = ServerInfo(pid=os.getpid(), host="127.0.0.1", port=1, url="http://127.0.0.1:1", started_at="now")
+    with sole_server(tmp_path):
+        announce(tmp_path, mine)
+        command = [sys.executable, "-m", "components.serve_model", "--root", str(tmp_path), "--port", "0"]
+        told = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert told.returncode == 2
+        assert f"a server runs already, at http://127.0.0.1:1 (pid {os.getpid()}); expected a root" in told.stderr
+        assert own_announcement(tmp_path) == mine
+    with sole_server(tmp_path):
+        pass
 
 
 def test_a_dead_process_or_another_server_on_the_port_is_no_server_of_ours(tmp_path: Path, serve) -> None:

@@ -1,6 +1,7 @@
 """Scans in, masks or reports out; everything else in, one line and a 4xx out."""
 
 import gzip
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +13,10 @@ import numpy as np
 import pytest
 
 from components.serve_model.engine import LiveModel
+from components.serve_model.errors import FullError, TooManyUploadsError
 from components.serve_model.limits import Limits
+from components.serve_model.senders import Senders
+from components.serve_model.token_changes import make_token
 from model_registry.models import load_segmenter
 from spine.labels import NAMES
 from spine.volume.grid import Grid
@@ -96,6 +100,26 @@ def sheared() -> bytes:
     return nifti(cube(), affine=affine)
 
 
+def placed(*, sform: int, qform: int, width_mm: float = 6.0, offset: float = 0.0) -> bytes:
+    content = bytearray(nifti(cube()))
+    struct.pack_into("<hh", content, 252, qform, sform)
+    struct.pack_into("<f", content, 80, width_mm)
+    struct.pack_into("<ff", content, 112, 1.0, offset)
+    return bytes(content)
+
+
+def test_what_is_wrong_with_a_scan_is_said_in_a_sentence(server) -> None:
+    for content, told in (
+        (not_a_number(), "the scan has 1 voxels that are NaN or infinite; expected finite HU"),
+        (placed(sform=0, qform=0), "the scan has no orientation in its header (qform_code and sform_code are 0)"),
+        (placed(sform=1, qform=1, width_mm=3.0), "6 × 6 × 6 mm by its sform and of 3 × 6 × 6 mm by its qform"),
+        (placed(sform=1, qform=0, offset=3e38), "the scan has voxels of 3e+38 HU"),
+    ):
+        assert told in server.segment(content).json()["error"]
+    assert server.segment(placed(sform=1, qform=1, width_mm=6.01)).status_code == 200
+    assert server.segment(placed(sform=0, qform=1)).status_code == 200
+
+
 def wild_header() -> bytes:
     return nifti(cube())[:40] + b"\xff" * 100 + nifti(cube())[140:]
 
@@ -117,6 +141,10 @@ BAD: list[tuple[str, Callable[[], bytes], int]] = [
     ("colours", lambda: nifti(np.zeros((8, 8, 8), np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")]))), 422),
     ("complex", lambda: nifti(np.zeros((8, 8, 8), np.complex64)), 422),
     ("sheared", sheared, 422),
+    ("without orientation", lambda: placed(sform=0, qform=0), 422),
+    ("of two voxel sizes", lambda: placed(sform=1, qform=1, width_mm=3.0), 422),
+    ("no HU", lambda: nifti(np.full((16, 16, 16), 3e38, np.float32)), 422),
+    ("no HU once scaled", lambda: placed(sform=1, qform=0, offset=3e38), 422),
     ("thinner than a voxel of the model", lambda: nifti(cube(8), affine=np.diag([0.1, 0.1, 0.1, 1])), 422),
     ("longer than a body", lambda: nifti(cube(8), affine=np.diag([900.0, 900.0, 900.0, 1])), 422),
     ("huge at the model's spacing", lambda: nifti(cube(8), affine=np.diag([90.0, 99.0, 400.0, 1])), 413),
@@ -179,6 +207,8 @@ def test_an_upload_without_a_length_is_cut_off_at_the_limit(server) -> None:
     [
         ("multipart/form-data", b"no boundary"),
         ("multipart/form-data; boundary=x", b"no form at all"),
+        ("multipart/form-data; boundary=" + "x" * 30_000, b"--" + b"x" * 30_000 + b"--\r\n"),
+        ("multipart/form-data; boundary=x", b"--x\r\n\r\n\r\n" * 100_000 + b"--x--\r\n"),
         (
             "multipart/form-data; boundary=x",
             b'--x\r\nContent-Disposition: form-data; name="other"\r\n\r\nhi\r\n--x--\r\n',
@@ -209,24 +239,74 @@ def test_a_stalled_upload_gives_up_its_place(server, scan_bytes, monkeypatch: py
     assert server.segment(scan_bytes).status_code == 200
 
 
-def test_more_requests_than_may_wait_are_sent_away(serve, registry_with_two_versions, scan_bytes) -> None:
+def test_an_upload_that_trickles_gives_up_its_place(server, scan_bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.serve_model.uploads._STALLED_S", 0.3)
+
+    def trickling():
+        for byte in scan_bytes[:100]:
+            yield bytes([byte])
+            time.sleep(0.02)
+
+    answer = server.client.post("/v1/segmentations", content=trickling())
+    assert answer.status_code == 408
+    assert "bytes of the upload came" in answer.json()["error"]
+
+
+def test_more_requests_than_may_wait_are_sent_away(
+    serve, registry_with_two_versions, scan_bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     registry_with_two_versions.promote(1, **WHO, expected_serving=None)
     server = serve(registry_with_two_versions.root, limits=Limits(waiting=1))
     server.wait_for(1)
+    decode = LiveModel.decode
 
-    def slow():
-        yield scan_bytes[:100]
-        under_way = "spineline_segmentations_in_progress 1.0"
-        server.wait_until(lambda: under_way in server.client.get("/metrics").text, told="the first to be under way")
+    def meanwhile(model, scan, *, on_progress=None):
         answer = server.segment(scan_bytes)
         assert answer.status_code == 503
         assert int(answer.headers["retry-after"]) > 0
-        yield scan_bytes[100:]
+        return decode(model, scan, on_progress=on_progress)
 
     with httpx.Client(base_url=server.client.base_url, timeout=60, trust_env=False) as other:
-        answer = other.post("/v1/segmentations", content=slow())
-    assert answer.status_code == 200
-    assert server.segment(scan_bytes).status_code == 200
+        with monkeypatch.context() as busy:
+            busy.setattr(LiveModel, "decode", meanwhile)
+            assert other.post("/v1/segmentations", content=scan_bytes).status_code == 200
+        assert other.post("/v1/segmentations", content=scan_bytes).status_code == 200
+
+
+def test_slow_uploads_of_one_caller_keep_no_other_out(serve, registry_with_two_versions, scan_bytes, tmp_path) -> None:
+    registry_with_two_versions.promote(1, **WHO, expected_serving=None)
+    path = tmp_path / "tokens.yaml"
+    slow, other = (make_token(path, name=name, role="reader", lasts=None) for name in ("sam", "rita"))
+    server = serve(registry_with_two_versions.root, limits=Limits(waiting=1), tokens=path)
+    server.wait_for(1)
+    statuses = []
+
+    def sent_slowly():
+        yield scan_bytes[:100]
+        server.wait_until(lambda: server.files() != [], told="the slow upload to begin")
+        for token in (slow, other):
+            statuses.append(server.segment(scan_bytes, Authorization=f"Bearer {token}").status_code)
+        yield scan_bytes[100:]
+
+    with httpx.Client(base_url=server.client.base_url, timeout=60, trust_env=False) as client:
+        sender = {"Authorization": f"Bearer {slow}"}
+        statuses.append(client.post("/v1/segmentations", content=sent_slowly(), headers=sender).status_code)
+    assert statuses == [429, 200, 200]
+    assert server.segment(scan_bytes, **sender).status_code == 200
+
+
+def test_half_of_the_disk_room_is_all_that_one_caller_fills_with_unfinished_uploads() -> None:
+    senders = Senders(most_uploads=2, most_bytes=100)
+    with senders.sending("sam") as first, senders.sending("sam") as second, senders.sending("rita") as other:
+        first.take(60)
+        with pytest.raises(FullError):
+            second.take(60)
+        other.take(60)
+        with pytest.raises(TooManyUploadsError) as refused, senders.sending("sam"):
+            pass
+        assert refused.value.retry_after_s > 0
+    with senders.sending("sam") as again:
+        again.take(100)
 
 
 def test_a_scan_that_memory_never_holds_is_refused_before_it_is_unpacked(
@@ -254,6 +334,16 @@ def test_a_client_that_sends_it_all_before_it_reads_gets_to_know_why_it_was_refu
     answer = server.segment(bytes(8_000_000))
     assert answer.status_code == 503
     assert "no model version" in answer.json()["error"]
+
+
+def test_a_first_version_that_is_being_loaded_is_named(serve, tmp_path) -> None:
+    server = serve(tmp_path)
+    server.service.watcher.wanted = 3
+    for path in ("/readyz", "/ping"):
+        answer = server.client.get(path)
+        assert answer.status_code == 503
+        assert "version 3 is being loaded" in answer.json()["error"]
+        assert int(answer.headers["retry-after"]) > 0
 
 
 def test_several_scans_at_once_are_answered_as_one_by_one(server, scan_bytes) -> None:

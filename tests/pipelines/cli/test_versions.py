@@ -17,9 +17,9 @@ def registry(root, registry_with_two_versions):
 def told(spineline):
     """A function that runs a command with --json and returns what it printed, parsed."""
 
-    def call(*arguments):
+    def call(*arguments, code=0):
         answer = spineline(*arguments, "--json")
-        assert answer.code == 0, answer.err
+        assert answer.code == code, answer.err
         return json.loads(answer.out)
 
     return call
@@ -117,7 +117,7 @@ def test_of_two_operators_one_wins_and_the_other_is_told_what_is_in_use(registry
     monkeypatch.setattr("model_registry.models.check_golden_case", meanwhile)
     answer = spineline("promote", 1, "--reason", "second")
     assert answer.code == 2
-    assert "version in use is 2" in answer.error
+    assert "'promote' of version 2 by ben, and version 2 is served now" in answer.error
     assert registry.state().serving == 2
 
 
@@ -147,7 +147,7 @@ def test_repair_moves_mlflows_aliases_back_to_what_the_ledger_says(registry, tol
     told("promote", 1, "--reason", "the first")
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     client.set_registered_model_alias(settings().model_name, "champion", "2")
-    assert told("status")["differences"] == ["MLflow's alias champion is version 2, the ledger says version 1"]
+    assert told("status", code=1)["differences"] == ["MLflow's alias champion is version 2, the ledger says version 1"]
     assert told("status", "--repair")["differences"] == []
     assert store.aliases()["champion"] == 1
 
@@ -164,7 +164,14 @@ def test_a_ledger_that_lost_events_is_told_and_nothing_is_mended_from_it(registr
         )
     told("promote", 1, "--reason", "the first")
     (root / "ledger" / "000005.json").unlink()
-    assert "the ledger has 4 events, MLflow has seen event 5: events were lost" in told("status")["differences"]
-    refused = spineline("status", "--repair")
-    assert refused.code == 2 and "events were lost" in refused.error
+    assert "the ledger has 4 events, MLflow has seen event 5: events were lost" in told("status", code=1)["differences"]
+    history = spineline("history")
+    assert history.code == 0 and "MLflow has seen event 5: events were lost" in history.error
+    for command in (
+        ("status", "--repair"), ("promote", 2, "--reason", "a test"), ("promote", 2, "--dry-run", "--reason", "a test"),
+        ("rollback", "--reason", "a test"), ("revoke", 2, "--reason", "a test"),
+    ):  # fmt: skip
+        refused = spineline(*command)
+        assert refused.code == 2 and "events were lost" in refused.err + refused.out
+    assert len(registry.history()) == 4
     assert store.aliases()["champion"] == 1

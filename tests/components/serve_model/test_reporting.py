@@ -1,0 +1,39 @@
+"""What a server calls itself among the others, and whose old reports it removes."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from components.serve_model.presence import ServerInfo, announce
+from components.serve_model.reporting import _forget_old, _identity
+from model_registry.replicas import ReplicaReport, Replicas
+from spine.depot import FolderDepot
+
+
+def announced(root: Path, host: str) -> Path:
+    info = ServerInfo(pid=os.getpid(), host=host, port=8701, url=f"http://{host}:8701", started_at="now")
+    announce(root, info)
+    return root
+
+
+def report(name: str, *, silent_s: float) -> ReplicaReport:
+    at = (datetime.now(UTC) - timedelta(seconds=silent_s)).isoformat(timespec="milliseconds")
+    return ReplicaReport(
+        name=name, url="", pid=1, version=1, event=0, event_digest=None, golden_dice=1.0, failure=None,
+        ledger_problem=None, at=at,
+    )  # fmt: skip
+
+
+def test_servers_on_two_addresses_and_on_two_hosts_of_one_name_have_names_of_their_own(tmp_path: Path) -> None:
+    roots = [announced(tmp_path / "a", "127.0.0.1"), announced(tmp_path / "b", "127.0.0.2"), tmp_path / "c"]
+    names = [_identity(root)[0] for root in (*roots, *roots)]
+    assert len(set(names)) == 6
+    assert "127.0.0.1-8701" in names[0] and "127.0.0.2-8701" in names[1] and f"pid{os.getpid()}" in names[2]
+
+
+def test_a_server_removes_what_a_silent_one_left_in_its_place_and_what_is_a_day_old(tmp_path: Path) -> None:
+    replicas = Replicas(FolderDepot(tmp_path))
+    for name, silent_s in (("h-1-a", 60), ("h-1-b", 0), ("h-2-c", 60), ("h-2-d", 100_000)):
+        replicas.write(report(name, silent_s=silent_s))
+    _forget_old(replicas, before="h-1-z")
+    assert [found.name for found in replicas.reports()] == ["h-1-b", "h-2-c"]
