@@ -46,7 +46,7 @@ class Registry:
             root,
             ledger=open_depot(services.ledger, endpoint=endpoint) if services.ledger else None,
             models=ModelStore(open_depot(services.model_store, endpoint=endpoint)) if services.model_store else None,
-            mlflow=MlflowWitness(services.mlflow_uri, model_name=services.model_name),
+            mlflow=MlflowWitness(services.mlflow_uri_below(root), model_name=services.model_name),
         )
 
     def depot(self, name: str) -> Depot:

@@ -67,11 +67,12 @@ class Settings(BaseSettings):
     @property
     def mlflow_uri(self) -> str:
         """MLflow's tracking and registry URI: ours, or the one that Kubeflow hands to a step."""
-        return (
-            self.tracking_uri
-            or os.environ.get("MLFLOW_TRACKING_URI")
-            or f"sqlite:///{self.root_path / 'mlflow' / 'mlflow.db'}"
-        )
+        return self.mlflow_uri_below(self.root_path)
+
+    def mlflow_uri_below(self, root: Path) -> str:
+        """Return the same of another root, which has a database of its own where no URI is set."""
+        given = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+        return given or f"sqlite:///{root / 'mlflow' / 'mlflow.db'}"
 
     @property
     def acting(self) -> str:
