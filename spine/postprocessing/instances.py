@@ -21,8 +21,9 @@ from spine.volume.nifti import Volume
 _DOUBT_PITCH: Final = 0.6  # two whole ones are never so near
 _FRAGMENT_SHARE: Final = 0.15  # of the largest of its neighbours
 _NEIGHBOURS: Final = 2
-MOST_MM3: Final = 4e6
-"""Bone of a mask beyond which it is no spine's: C1 to S1 of a large adult are some 1.2 litres."""
+MOST_MM3: Final = 1e7
+"""Bone of a mask beyond which it is no spine's: C1 to S1 of a large adult are some 1.2 litres, and a network
+that has hardly learnt calls several times as much bone."""
 
 
 @dataclass(frozen=True)
