@@ -4,7 +4,8 @@ import gc
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,23 +31,61 @@ _DRAIN_S = 60.0
 _DRAIN_POLL_S = 0.02
 
 
-class Turn:
+class Turns:
     """Lets one batch of windows run at a time, whichever model makes it; who waits gets the next turn.
 
     Two predictions at once fight for the same cores: with every thread of torch spinning, each is many times slower
-    than one after the other. The first lock is only held while waiting, so a golden case comes between the batches of
-    two requests however many of them queue.
+    than one after the other. While a golden case runs, the batches of other models wait for its end: a rollback should
+    not share the cores with what it ends.
     """
 
     def __init__(self) -> None:
-        self._next, self._running = threading.Lock(), threading.Lock()
+        self._next, self._running, self._golden = threading.Lock(), threading.Lock(), threading.Lock()
+        self._changed = threading.Condition()
+        self._first: Turn | None = None
 
-    def __enter__(self) -> None:
+    def begin(self, turn: "Turn") -> None:
+        """Wait for the turn; the first lock is held only while waiting."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._first in (None, turn))
         with self._next:
             self._running.acquire()
 
-    def __exit__(self, *_: object) -> None:
+    def end(self) -> None:
+        """Let the next one run."""
         self._running.release()
+
+    @contextmanager
+    def only(self, turn: "Turn") -> Iterator[None]:
+        """Keep all others waiting; one golden case at a time."""
+        with self._golden:
+            self._set_first(turn)
+            try:
+                yield
+            finally:
+                self._set_first(None)
+
+    def _set_first(self, turn: "Turn | None") -> None:
+        with self._changed:
+            self._first = turn
+            self._changed.notify_all()
+
+
+class Turn:
+    """One model's place in the turns."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+
+    def __enter__(self) -> None:
+        self._turns.begin(self)
+
+    def __exit__(self, *_: object) -> None:
+        self._turns.end()
+
+    def first(self) -> AbstractContextManager[None]:
+        """Go before all other models, for a golden case."""
+        return self._turns.only(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +103,8 @@ class LiveModel:
     checked_at: str
     """When its golden case passed before it went live: UTC, ISO 8601."""
     segmenter: "Segmenter"
+    turn: Turn
+    """The segmenter's place in the turns of all models."""
     withdrawn: threading.Event
     """Set when the version was revoked: no scan is answered with it from then on."""
 
@@ -90,7 +131,7 @@ class Engine:
 
     def __init__(self, *, root: Path, threads: int) -> None:
         self._root, self._threads = root, threads
-        self._turn = Turn()
+        self._turns = Turns()
         self._live: LiveModel | None = None
         # Replaced as a whole, never changed: other threads read it.
         self._warm: dict[int, LiveModel] = {}
@@ -115,7 +156,8 @@ class Engine:
         if warm is not None:
             bundle = registry.bundle(version)
             if bundle.digest == warm.digest:
-                golden_dice = check_golden_case(warm.segmenter, bundle, version=version)
+                with warm.turn.first():
+                    golden_dice = check_golden_case(warm.segmenter, bundle, version=version)
                 return replace(warm, golden_dice=golden_dice, checked_at=_now()), True
         bundle = registry.verified_bundle(version)
         self._wait_for_room(version)
@@ -162,8 +204,10 @@ class Engine:
     def _loaded(self, bundle: Bundle, version: int) -> LiveModel:
         from spine.nnunet.segmentation import best_device
 
-        segmenter = load_segmenter(bundle, device=best_device(), threads=self._threads, turn=self._turn)
-        golden_dice = check_golden_case(segmenter, bundle, version=version)
+        turn = Turn(self._turns)
+        segmenter = load_segmenter(bundle, device=best_device(), threads=self._threads, turn=turn)
+        with turn.first():
+            golden_dice = check_golden_case(segmenter, bundle, version=version)
         # Loading leaves cycles that hold the segmenter; without them it leaves memory with its last request.
         gc.collect()
         self._in_memory.add(segmenter)
@@ -176,6 +220,7 @@ class Engine:
             golden_dice=golden_dice,
             checked_at=_now(),
             segmenter=segmenter,
+            turn=turn,
             withdrawn=threading.Event(),
         )
 

@@ -6,7 +6,7 @@ import weakref
 
 import pytest
 
-from components.serve_model.engine import Engine, Turn
+from components.serve_model.engine import Engine, Turn, Turns
 from components.serve_model.errors import DrainingError
 from model_registry.bundle import MANIFEST_FILE, Bundle
 from model_registry.lifecycle import Registry
@@ -121,7 +121,7 @@ def test_a_model_whose_files_changed_stays_out(engine: Engine, registry: Registr
 
 
 def test_whoever_waits_for_a_turn_gets_the_next_one() -> None:
-    turn, order = Turn(), []
+    turn, order = Turn(Turns()), []
     with turn:
         waiting = threading.Thread(target=lambda: [turn.__enter__(), order.append("waited"), turn.__exit__()])
         waiting.start()
@@ -131,3 +131,30 @@ def test_whoever_waits_for_a_turn_gets_the_next_one() -> None:
             order.append("came again")
     waiting.join(5)
     assert order[0] == "waited"
+
+
+def test_a_golden_case_goes_before_the_batches_of_other_models() -> None:
+    turns = Turns()
+    golden, other, order = Turn(turns), Turn(turns), []
+
+    def ask() -> None:
+        with other:
+            order.append("other")
+
+    with golden.first():
+        asking = threading.Thread(target=ask)
+        asking.start()
+        time.sleep(0.1)
+        for _ in range(3):
+            with golden:
+                order.append("golden")
+    asking.join(5)
+    assert order == ["golden", "golden", "golden", "other"]
+
+
+def test_a_golden_case_that_fails_lets_the_others_go_on() -> None:
+    turns = Turns()
+    with pytest.raises(ValueError, match="no answer"), Turn(turns).first():
+        raise ValueError("no answer")
+    with Turn(turns):
+        pass
