@@ -34,12 +34,13 @@ if step == "before the link":
 elif step == "after the link":
     os.link = then_die(os.link)
 elif step == "before aliases":
-    aliases.mirror = die
+    aliases.mirror_soon = die
 elif step == "within aliases":
     from mlflow import MlflowClient
     MlflowClient.set_registered_model_alias = then_die(MlflowClient.set_registered_model_alias)
+    aliases.mirror_soon = aliases.mirror
 elif step == "after aliases":
-    aliases.mirror = then_die(aliases.mirror)
+    aliases.mirror_soon = then_die(aliases.mirror_soon)
 else:
     program._Stages.begin = lambda self, stage: die() if stage == step else None
 sys.exit(run(["promote", "2", "--reason", "a test"]))
@@ -108,8 +109,10 @@ def status(capsys):
 
     def differences(*arguments):
         capsys.readouterr()
-        assert run(["status", "--json", *arguments]) == 0
-        return json.loads(capsys.readouterr().out)["differences"]
+        code = run(["status", "--json", *arguments])
+        found = json.loads(capsys.readouterr().out)["differences"]
+        assert code == (1 if found else 0)
+        return found
 
     return differences
 
