@@ -9,7 +9,7 @@ from model_registry.ledger import Event, Kind, Ledger, changes_of_use, next_even
 from model_registry.model_store import ModelStore
 from model_registry.policy import Policy
 from model_registry.preconditions import promotable, require_reason, require_unchanged, rollback_target
-from model_registry.replicas import DEPOT, Replicas
+from model_registry.replicas import DEPOT, ReplicaReport, Replicas
 from model_registry.shelf import Shelf
 from model_registry.state import State, VersionState, fold
 from model_registry.witnesses import MlflowWitness, Witness, of_servers, require_whole
@@ -52,6 +52,17 @@ class Registry:
     def depot(self, name: str) -> Depot:
         """Return the neighbour of the ledger: ``replicas`` is ``<root>/replicas``, or lies beside the ledger on S3."""
         return self._depot.neighbour(name)
+
+    def replicas(self) -> Replicas:
+        """Return the reports of the servers that follow this ledger."""
+        return Replicas(self.depot(DEPOT))
+
+    def present_servers(self) -> list[ReplicaReport]:
+        """Return what the servers that are there say of themselves; none where they can't be asked."""
+        try:
+            return self.replicas().fresh()
+        except DepotError:
+            return []
 
     def glance(self) -> object:
         """Return a value that differs where the ledger changed; no event is read."""
@@ -200,12 +211,8 @@ class Registry:
         return self._append(events, known, "revoke", actor, reason, after=state.serving)
 
     def _witnesses(self) -> list[Witness]:
-        try:
-            reports = Replicas(self.depot(DEPOT)).fresh()
-        except DepotError:
-            # Who can't be asked keeps nobody from rolling back.
-            reports = []
-        return [*of_servers(reports), *(self._mlflow.seen() if self._mlflow else [])]
+        # Who can't be asked keeps nobody from rolling back.
+        return [*of_servers(self.present_servers()), *(self._mlflow.seen() if self._mlflow else [])]
 
     def _usable(self, version: int) -> VersionState:
         """Return a version whose files may be used: neither it nor its twin under another number is revoked."""

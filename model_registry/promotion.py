@@ -8,10 +8,10 @@ from model_registry.bundle import Bundle
 from model_registry.errors import BundleAwayError, ConflictError, ReplicasBehindError
 from model_registry.ledger import Event, changes_of_use, told_state
 from model_registry.lifecycle import Registry, require_passing
-from model_registry.preconditions import shown
-from model_registry.replicas import DEPOT, ReplicaReport, Replicas, counted
+from model_registry.preconditions import promotable, rollback_target, shown
+from model_registry.replicas import ReplicaReport, counted
 from model_registry.state import fold
-from spine.depot import DepotError, DepotUnreachableError
+from spine.depot import DepotUnreachableError
 from spine.errors import SpinelineError
 
 AUTOMATIC = "automatic"
@@ -34,11 +34,6 @@ class Change:
     following: tuple[ReplicaReport, ...]
 
 
-def replicas_of(registry: Registry) -> Replicas:
-    """Return the reports of the servers that follow a registry's ledger."""
-    return Replicas(registry.depot(DEPOT))
-
-
 def promote(
     registry: Registry,
     version: int,
@@ -57,15 +52,15 @@ def promote(
     """
     on_stage("digests")
     seen = registry.whole_history()
-    registry.require_promotable(version)
+    state = fold(seen)
+    promotable(state, version)
     bundle = registry.verified_bundle(version)
     on_stage("verdict")
     require_passing(bundle)
     on_stage("golden case")
     dice = golden(bundle, version)
     on_stage("event")
-    serving = fold(seen).serving
-    event = registry.promote(version, actor=actor, reason=reason, expected_serving=serving, seen=len(seen))
+    event = registry.promote(version, actor=actor, reason=reason, expected_serving=state.serving, seen=len(seen))
     on_stage("servers")
     try:
         following = _followed(registry, event, deadline_s=deadline_s)
@@ -93,8 +88,8 @@ def roll_back(
     """
     on_stage("digests")
     seen = registry.whole_history()
-    target = registry.rollback_target(to).version
-    present = _present(registry)
+    target = rollback_target(seen, to).version
+    present = registry.present_servers()
     bundle = _verified(registry, target, is_served=bool(present))
     dice = None
     if not present and golden is not None and bundle is not None:
@@ -104,13 +99,6 @@ def roll_back(
     event = registry.roll_back(to=target, actor=actor, reason=reason, seen=len(seen))
     on_stage("golden case and swap in the servers" if present else "servers")
     return Change(event=event, golden_dice=dice, following=_followed(registry, event, deadline_s=deadline_s))
-
-
-def _present(registry: Registry) -> list[ReplicaReport]:
-    try:
-        return replicas_of(registry).fresh()
-    except DepotError:
-        return []
 
 
 def _verified(registry: Registry, version: int, *, is_served: bool) -> Bundle | None:
@@ -129,7 +117,7 @@ def _followed(registry: Registry, event: Event, *, deadline_s: float) -> tuple[R
     Raises ReplicasBehindError at the first definite failure or at the deadline, ConflictError where another event
     changed what is in use meanwhile.
     """
-    replicas, deadline = replicas_of(registry), time.monotonic() + deadline_s
+    replicas, deadline = registry.replicas(), time.monotonic() + deadline_s
     pause_s = _POLL_REMOTE_S if replicas.is_remote else _POLL_S
     seen: object = None
     while True:

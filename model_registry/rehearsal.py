@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from model_registry.lifecycle import Registry, require_passing
-from model_registry.promotion import Golden, replicas_of
+from model_registry.promotion import Golden
 from model_registry.replicas import ReplicaReport
 from model_registry.state import fold
 from spine.depot import DepotError
@@ -101,7 +101,7 @@ def _effects(registry: Registry, version: int, *, kind: str) -> Iterator[str]:
     left = "nothing" if serving is None else f"version {serving}"
     yield f"event {len(registry.history()) + 1} of the ledger: {kind}, from {left} to version {version}"
     try:
-        yield from _swaps(replicas_of(registry).fresh(), version)
+        yield from _swaps(registry.replicas().fresh(), version)
     except DepotError as error:
         yield f"servers: not known now ({error})"
     yield "MLflow: aliases follow the ledger"

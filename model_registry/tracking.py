@@ -21,6 +21,7 @@ from model_registry.errors import RegistryError
 from spine.errors import MalformedFileError, MissingPathError
 from spine.journal import JOURNAL_FILE, Entry, Journal, JournalReader
 from spine.records import FoldCheckpoint
+from spine.settings import Settings
 from spine.storage import read_json, write_json
 from spine.values import Value
 
@@ -48,6 +49,13 @@ class Delivered(Value):
     offset: int = 0
     steps: dict[str, int] = Field(default_factory=dict)
     """Last step by name of a metric: an epoch that is trained again after a kill is not drawn twice."""
+
+
+def open_store(root: Path, services: Settings) -> "MlflowStore":
+    """Open MLflow as the settings name it; files of runs lie below ``root`` where no server keeps them."""
+    from model_registry.mlflow_store import MlflowStore
+
+    return MlflowStore(services.mlflow_uri, artifacts=root / "mlflow" / "artifacts", model_name=services.model_name)
 
 
 def candidate_folder_of(root: Path, record: FoldCheckpoint) -> Path:

@@ -7,7 +7,6 @@ from typing import Any
 from components.serve_model.presence import running_server, served_version
 from model_registry.ledger import Event
 from model_registry.lifecycle import Registry
-from model_registry.promotion import replicas_of
 from model_registry.replicas import ReplicaReport
 from model_registry.state import State, fold
 from model_registry.witnesses import Witness, lost_events, of_servers
@@ -113,7 +112,7 @@ def agreement(registry: Registry, *, ask_mlflow: Callable[[State], Aliases | Non
 
 def forget_silent(registry: Registry) -> list[str]:
     """Remove the reports of servers that fell silent, and return their names; one that lives reports itself again."""
-    replicas = replicas_of(registry)
+    replicas = registry.replicas()
     silent = [report.name for report in replicas.reports() if not report.is_fresh]
     for name in silent:
         replicas.remove(name)
@@ -129,7 +128,7 @@ def _asked(ask: Callable[[], Aliases | None]) -> tuple[Aliases | None, str | Non
 
 def _reports(registry: Registry) -> tuple[list[ReplicaReport], str | None]:
     try:
-        return replicas_of(registry).reports(), None
+        return registry.replicas().reports(), None
     except DepotError as error:
         return [], f"not known: {error}"
 

@@ -33,7 +33,7 @@ def aliases_now(services: Settings, state: State) -> Aliases | None:
     """Return what MLflow says beside what ``state`` means, or None where there is no MLflow yet."""
     if not has_mlflow(services):
         return None
-    store = _store(services)
+    store = _opened(services)
     store.check()
     return Aliases(found=store.aliases(), wanted=aliases_of(state), anchor=store.anchor())
 
@@ -41,7 +41,7 @@ def aliases_now(services: Settings, state: State) -> Aliases | None:
 def mirror(registry: Registry, services: Settings) -> None:
     """Make the aliases follow the ledger, where there is an MLflow; raises TrackingError."""
     if has_mlflow(services):
-        _store(services).mirror(registry.state(), events=registry.history())
+        _opened(services).mirror(registry.state(), events=registry.history())
 
 
 def mirror_soon(registry: Registry, services: Settings, *, wait_s: float = WAIT_S) -> SpinelineError | None:
@@ -89,11 +89,10 @@ def _settings_of(registry: Registry, services: Settings) -> dict[str, str]:
     return {f"SPINELINE_{name}": str(value) for name, value in values.items() if value is not None}
 
 
-def _store(services: Settings) -> "MlflowStore":
-    from model_registry.mlflow_store import MlflowStore
+def _opened(services: Settings) -> "MlflowStore":
+    from model_registry.tracking import open_store
 
-    artifacts = services.root_path / "mlflow" / "artifacts"
-    return MlflowStore(services.mlflow_uri, artifacts=artifacts, model_name=services.model_name)
+    return open_store(services.root_path, services)
 
 
 if __name__ == "__main__":

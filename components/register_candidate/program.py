@@ -14,7 +14,7 @@ from model_registry.bundle import Bundle
 from model_registry.champion import candidate_evaluation, dataset_of
 from model_registry.lifecycle import Registry
 from model_registry.origins import origins_of
-from model_registry.tracking import candidate_folder_of, deliver
+from model_registry.tracking import candidate_folder_of, deliver, open_store
 from model_registry.verdict import Verdict
 from spine import progress
 from spine.errors import InvalidValueError, SpinelineError
@@ -71,7 +71,7 @@ def register_candidate(
     if verdict.outcome != "pass":
         _LOG.info("not registered: %s", verdict.summary)
         try:
-            candidate.track(_store(root, services))
+            candidate.track(open_store(root, services))
         except SpinelineError as error:
             _LOG.warning("the candidate's scores are not in MLflow: %s", error)
         return None
@@ -99,7 +99,7 @@ class _Candidate:
 
     def register(self, plan: Plan, folder: Path, services: Settings) -> ModelVersion:
         """Make the bundle, the version in MLflow and the first event; each is found again after a kill in between."""
-        store, registry = _store(self.root, services), Registry.at(self.root, services)
+        store, registry = open_store(self.root, services), Registry.at(self.root, services)
         run_id = self.track(store)
         progress.report(STEP, "bundle and register", done=1, total=2)
         bundle = self._bundle(folder / _BUNDLE_FOLDER, plan, run_id, store, services)
@@ -193,12 +193,6 @@ class _Candidate:
 
     def _metrics(self, prefix: str, file: str) -> dict[str, float]:
         return named_scores(candidate_evaluation(self.root, self.evaluation, file=file).summary, prefix=prefix)
-
-
-def _store(root: Path, services: Settings) -> "MlflowStore":
-    from model_registry.mlflow_store import MlflowStore
-
-    return MlflowStore(services.mlflow_uri, artifacts=root / "mlflow" / "artifacts", model_name=services.model_name)
 
 
 def step(*, root: str, plan: str, recipe: str, checkpoints: str, evaluation: str, verdict: str) -> str:

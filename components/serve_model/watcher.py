@@ -14,7 +14,6 @@ from components.serve_model.reporting import Reporter
 from components.serve_model.telemetry import Telemetry
 from model_registry.ledger import Event
 from model_registry.lifecycle import Registry
-from model_registry.promotion import replicas_of
 from model_registry.replicas import LoadFailure, ReplicaReport
 from model_registry.state import State, fold
 from spine.depot import DepotUnreachableError
@@ -37,9 +36,9 @@ class Watcher(threading.Thread):
         super().__init__(name="ledger-watcher", daemon=True)
         self._root, self._engine, self._telemetry = root, engine, telemetry
         self._registry = self._opened()
-        is_remote = replicas_of(self._registry).is_remote
+        is_remote = self._registry.replicas().is_remote
         self._poll_s, self._retry_pause_s = max(poll_s, _REMOTE_POLL_S * is_remote), retry_pause_s
-        self._reporter = Reporter(root=root, replicas=lambda: replicas_of(self._opened()), followed=self)
+        self._reporter = Reporter(root=root, replicas=lambda: self._opened().replicas(), followed=self)
         self._prefetcher = Prefetcher(engine=engine, registry=self._opened)
         self._stop_asked = threading.Event()
         self._seen: object = None

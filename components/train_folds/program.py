@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from components.train_folds.candidate import LOG_FILE, STEP, Candidate
 from components.train_folds.devices import find_devices
@@ -19,7 +18,7 @@ from components.train_folds.telemetry import METRICS_FILE, MetricsPortError, ser
 from components.train_folds.worker import FoldJob
 from model_registry.bundle import Bundle
 from model_registry.lifecycle import Registry
-from model_registry.tracking import LiveTracking
+from model_registry.tracking import LiveTracking, open_store
 from spine import progress
 from spine.errors import InvalidValueError
 from spine.journal import JOURNAL_FILE, Journal, Status
@@ -31,9 +30,6 @@ from spine.records import FoldCheckpoint, Plan
 from spine.settings import settings
 from spine.steps import run_step
 from spine.storage import short, strict_json
-
-if TYPE_CHECKING:
-    from model_registry.mlflow_store import MlflowStore
 
 _TRACKING_PATIENCE_S = 30.0
 _LOG = logging.getLogger(__name__)
@@ -119,7 +115,7 @@ def _followed(candidate: Candidate, recipe: Recipe, folds: Sequence[int]) -> Ite
         candidate.folder,
         candidate_name=f"{recipe.name} {candidate.folder.name}",
         journals={fold: folder / JOURNAL_FILE for fold, folder in folders.items()},
-        open_store=lambda: _open_mlflow(candidate.root),
+        open_store=lambda: open_store(candidate.root, settings()),
     )
     with ExitStack() as stack:
         try:
@@ -131,12 +127,6 @@ def _followed(candidate: Candidate, recipe: Recipe, folds: Sequence[int]) -> Ite
         stack.enter_context(tracking)
         yield journal
         tracking.close(_TRACKING_PATIENCE_S)
-
-
-def _open_mlflow(root: Path) -> "MlflowStore":
-    from model_registry.mlflow_store import MlflowStore
-
-    return MlflowStore(settings().mlflow_uri, artifacts=root / "mlflow" / "artifacts", model_name=settings().model_name)
 
 
 def _tell(event: ProgressEvent) -> None:

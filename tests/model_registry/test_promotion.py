@@ -18,7 +18,7 @@ from model_registry.errors import (
 )
 from model_registry.ledger import Event
 from model_registry.lifecycle import Registry
-from model_registry.promotion import promote, replicas_of, roll_back
+from model_registry.promotion import promote, roll_back
 from model_registry.rehearsal import rehearse, rehearse_rollback
 from model_registry.replicas import LoadFailure, ReplicaReport, Replicas
 from spine.errors import DigestMismatchError
@@ -52,7 +52,7 @@ def seen(registry: Registry, said: ReplicaReport, *, of: Sequence[Event] | None 
 @contextmanager
 def server(registry: Registry, name: str, *, fails: tuple[int, ...] = (), stuck: bool = False) -> Iterator[None]:
     """A server in a thread: it reports what the ledger says, except for versions that fail, or never again."""
-    replicas, follows, stop = replicas_of(registry), Registry(registry.root), threading.Event()
+    replicas, follows, stop = registry.replicas(), Registry(registry.root), threading.Event()
 
     def look(version: int | None) -> int | None:
         events, wanted = follows.history(), follows.state().serving
@@ -145,7 +145,7 @@ def test_a_server_that_does_not_follow_in_time_has_the_version_taken_back(approv
 
 def test_a_passing_failure_is_waited_for(approved: Approved) -> None:
     registry = approved(1)
-    replicas = replicas_of(registry)
+    replicas = registry.replicas()
     failure = LoadFailure(version=1, event=3, reason="the store is away", at="now", attempts=1, is_passing=True)
     replicas.write(seen(registry, report("a", version=None, event=2, failure=failure)))
     timer = threading.Timer(0.3, lambda: replicas.write(seen(registry, report("a", version=1, event=3))))
@@ -155,7 +155,7 @@ def test_a_passing_failure_is_waited_for(approved: Approved) -> None:
 
 def test_a_failure_of_an_earlier_try_does_not_count(approved: Approved) -> None:
     registry = approved(1)
-    replicas = replicas_of(registry)
+    replicas = registry.replicas()
     old = LoadFailure(version=1, event=2, reason="out of memory", at="now", attempts=1)
     replicas.write(seen(registry, report("a", version=None, event=2, failure=old)))
     timer = threading.Timer(0.3, lambda: replicas.write(seen(registry, report("a", version=1, event=3))))
@@ -168,7 +168,7 @@ def test_a_server_killed_before_is_not_waited_for_but_one_that_the_version_kills
 ) -> None:
     registry = approved(1, 2)
     silent = (datetime.now(UTC) - timedelta(seconds=30)).isoformat(timespec="milliseconds")
-    replicas = replicas_of(registry)
+    replicas = registry.replicas()
     replicas.write(report("old", version=None, event=1, at=silent))
     promote(registry, 1, **WHO, golden=passing, deadline_s=5)
     timer = threading.Timer(0.2, lambda: replicas.write(report("killed", version=1, event=6, at=silent)))
@@ -182,7 +182,7 @@ def test_a_server_killed_before_is_not_waited_for_but_one_that_the_version_kills
 def test_who_is_overtaken_while_waiting_is_told_what_is_served_and_takes_nothing_back(approved: Approved) -> None:
     registry = approved(1, 2)
     promote(registry, 1, **WHO, golden=passing, deadline_s=5)
-    replicas_of(registry).write(seen(registry, report("a", version=1, event=5)))
+    registry.replicas().write(seen(registry, report("a", version=1, event=5)))
     timer = threading.Timer(0.2, lambda: Registry(registry.root).roll_back(to=None, actor="ben", reason="worse"))
     timer.start()
     with pytest.raises(ConflictError, match=r"'roll back' of version 1 by ben, and version 1 is served now"):
@@ -255,7 +255,7 @@ def test_nothing_is_changed_in_a_ledger_that_lacks_what_a_server_has_seen(
 ) -> None:
     registry = approved(1, 2)
     promote(registry, 1, **WHO, golden=passing, deadline_s=5)
-    replicas_of(registry).write(report("a", version=1, event=number, event_digest="sha256:other"))
+    registry.replicas().write(report("a", version=1, event=number, event_digest="sha256:other"))
     count = len(registry.history())
     attempts: list[Callable[[], object]] = [
         lambda: promote(registry, 2, **WHO, golden=failing, deadline_s=5),
@@ -320,7 +320,7 @@ def test_stages_are_told_in_their_order(approved: Approved) -> None:
 def test_a_rehearsal_tells_checks_and_effects_and_changes_nothing(approved: Approved) -> None:
     registry = approved(1, 2)
     promote(registry, 1, **WHO, golden=passing, deadline_s=5)
-    replicas_of(registry).write(seen(registry, report("a", version=1, event=5)))
+    registry.replicas().write(seen(registry, report("a", version=1, event=5)))
     before = {path: path.read_bytes() for path in sorted(registry.root.rglob("*")) if path.is_file()}
     rehearsal = rehearse(registry, 2, golden=passing)
     assert rehearsal.would_succeed
@@ -354,7 +354,7 @@ def _refuse(bundle: Bundle) -> None:
 
 
 def test_reports_are_read_again_only_where_they_changed_and_foreign_files_are_passed_over(registry: Registry) -> None:
-    replicas = replicas_of(registry)
+    replicas = registry.replicas()
     registry.root.mkdir()
     replicas.write(report("a", version=1, event=1))
     registry.depot("replicas").replace("b.json", b"{")

@@ -10,7 +10,6 @@ import httpx
 
 from model_registry.bundle import Bundle
 from model_registry.lifecycle import Registry
-from model_registry.promotion import replicas_of
 from model_registry.replicas import ReplicaReport
 
 WHO = {"actor": "ann", "reason": "for tests"}
@@ -202,7 +201,7 @@ def test_a_server_reports_what_it_answers_with_and_why_it_can_not_follow(serve, 
     server = serve(registry.root)
     registry.promote(1, **WHO, expected_serving=None)
     server.wait_for(1)
-    replicas = replicas_of(registry)
+    replicas = registry.replicas()
 
     def reported(condition: Callable[[ReplicaReport], bool]) -> Callable[[], bool]:
         return lambda: any(condition(report) for report in replicas.fresh())

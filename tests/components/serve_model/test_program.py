@@ -23,7 +23,6 @@ from components.serve_model.presence import (
     withdraw,
 )
 from components.serve_model.token_changes import make_token
-from model_registry.promotion import replicas_of
 
 WHO = {"actor": "ann", "reason": "for tests"}
 
@@ -79,7 +78,7 @@ def test_a_server_announces_itself_finishes_its_requests_on_sigterm_and_withdraw
     assert process.returncode == 0, stderr
     assert not (root / "serving" / "server.json").exists()
     assert running_server(root) is None
-    assert replicas_of(registry_with_two_versions).reports() == []
+    assert registry_with_two_versions.replicas().reports() == []
     assert "Traceback" not in stderr
 
 

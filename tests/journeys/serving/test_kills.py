@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from model_registry.errors import ReplicasBehindError
-from model_registry.promotion import Change, promote, replicas_of
+from model_registry.promotion import Change, promote
 from spine.errors import SpinelineError
 from spine.settings import settings
 
@@ -183,6 +183,6 @@ def test_a_version_that_kills_a_server_for_good_is_taken_back_and_status_tells_o
     monkeypatch.setattr("model_registry.replicas.FRESH_S", 1.0)
     assert any(re.search(rf"-{server.port}-\w+ has said nothing since", line) for line in status())
     assert status("--repair") == []
-    assert replicas_of(registry).reports() == []
+    assert registry.replicas().reports() == []
     server.start()
     server.wait_for(1)
