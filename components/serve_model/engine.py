@@ -5,7 +5,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -147,21 +147,22 @@ class Engine:
         Workspace.below(self._root / "serving").activate()
         import spine.nnunet.segmentation  # noqa: F401
 
-    def prepare(self, registry: Registry, version: int) -> tuple[LiveModel, bool]:
+    def prepare(self, registry: Registry, version: int, *, is_urgent: bool = True) -> tuple[LiveModel, bool]:
         """Return a version ready to go live, its golden case passed, and whether it was warm already.
 
+        Scans wait for the golden case where it ``is_urgent``; else it shares the network's turns with them.
         Raises SpinelineError where the version is revoked, its bundle is not as recorded, or its golden case fails.
         """
         warm = self._warm.get(version)
         if warm is not None:
             bundle = registry.bundle(version)
             if bundle.digest == warm.digest:
-                with warm.turn.first():
+                with warm.turn.first() if is_urgent else nullcontext():
                     golden_dice = check_golden_case(warm.segmenter, bundle, version=version)
                 return replace(warm, golden_dice=golden_dice, checked_at=_now()), True
         bundle = registry.verified_bundle(version)
         self._wait_for_room(version)
-        return self._loaded(bundle, version), False
+        return self._loaded(bundle, version, is_urgent=is_urgent), False
 
     def switch(self, model: LiveModel) -> None:
         """Put a prepared model in place of the live one; requests under way finish on the model they hold."""
@@ -201,12 +202,12 @@ class Engine:
         held = {id(model.segmenter) for model in self._warm.values()}
         return sum(id(segmenter) not in held for segmenter in list(self._in_memory))
 
-    def _loaded(self, bundle: Bundle, version: int) -> LiveModel:
+    def _loaded(self, bundle: Bundle, version: int, *, is_urgent: bool) -> LiveModel:
         from spine.nnunet.segmentation import best_device
 
         turn = Turn(self._turns)
         segmenter = load_segmenter(bundle, device=best_device(), threads=self._threads, turn=turn)
-        with turn.first():
+        with turn.first() if is_urgent else nullcontext():
             golden_dice = check_golden_case(segmenter, bundle, version=version)
         # Loading leaves cycles that hold the segmenter; without them it leaves memory with its last request.
         gc.collect()

@@ -63,6 +63,6 @@ class Prefetcher(threading.Thread):
         if version in self._engine.held():
             self._open().verified_bundle(version)
             return
-        model, _ = self._engine.prepare(self._open(), version)
+        model, _ = self._engine.prepare(self._open(), version, is_urgent=False)
         if version == self._wanted:
             self._prepared = model
