@@ -13,6 +13,7 @@ from typing import Protocol
 from components.serve_model.presence import own_announcement
 from model_registry.replicas import REPORTED_EVERY_S, ReplicaReport, Replicas
 from spine.errors import SpinelineError
+from spine.storage import write_text
 
 _LOG = logging.getLogger(__name__)
 _FORGOTTEN_AFTER = timedelta(days=1)
@@ -58,6 +59,7 @@ class Reporter(threading.Thread):
             try:
                 if replicas is None:
                     replicas = self._open()
+                    _take_place(self._root, replicas, name=self._name)
                     _forget_old(replicas, before=self._name)
                 replicas.write(self._followed.report(name=self._name, url=url))
                 self._problem = None
@@ -85,6 +87,16 @@ def _identity(root: Path) -> tuple[str, str]:
     place = f"pid{os.getpid()}" if info is None else f"{info.host}-{info.port}"
     name = f"{os.uname().nodename}-{place}-{secrets.token_hex(3)}"
     return _NOT_IN_NAMES.sub("-", name), info.url if info else ""
+
+
+def _take_place(root: Path, replicas: Replicas, *, name: str) -> None:
+    """Remove at once what a killed server of this root left, whose name lies there: a root has one server at a time."""
+    if own_announcement(root) is None:
+        return
+    file = root / "serving" / "replica.txt"
+    if file.is_file():
+        replicas.remove(file.read_text(encoding="utf-8").strip())
+    write_text(file, name + "\n")
 
 
 def _forget_old(replicas: Replicas, *, before: str) -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from components.serve_model.presence import ServerInfo, announce
-from components.serve_model.reporting import _forget_old, _identity
+from components.serve_model.reporting import _forget_old, _identity, _take_place
 from model_registry.replicas import ReplicaReport, Replicas
 from spine.depot import FolderDepot
 
@@ -37,3 +37,16 @@ def test_a_server_removes_what_a_silent_one_left_in_its_place_and_what_is_a_day_
         replicas.write(report(name, silent_s=silent_s))
     _forget_old(replicas, before="h-1-z")
     assert [found.name for found in replicas.reports()] == ["h-1-b", "h-2-c"]
+
+
+def test_a_server_that_is_started_again_takes_the_place_of_the_one_that_was_killed_below_its_root(
+    tmp_path: Path,
+) -> None:
+    replicas = Replicas(FolderDepot(tmp_path / "replicas"))
+    root = announced(tmp_path / "root", "127.0.0.1")
+    for name in ("killed", "other"):
+        replicas.write(report(name, silent_s=0))
+    _take_place(root, replicas, name="killed")
+    assert [found.name for found in replicas.reports()] == ["killed", "other"]
+    _take_place(root, replicas, name="started again")
+    assert [found.name for found in replicas.reports()] == ["other"]
