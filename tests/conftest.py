@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import json
 import shutil
 import threading
 import uuid
@@ -333,3 +334,24 @@ def plan_recipe() -> PlanRecipe:
         batch_dice=True,
         network=Network(features_per_stage=(4, 8, 8)),
     )
+
+
+@pytest.fixture
+def resampled_by_torch(tmp_path):
+    """A function that copies a folder of nnU-Net's results, with plans that resample logits by its torch path.
+
+    nnU-Net's default path rounds otherwise, so that few voxels differ, where two classes are all but as likely.
+    """
+
+    def copy(results):
+        copied = tmp_path / "by torch"
+        shutil.copytree(results, copied)
+        for file in copied.rglob("plans.json"):
+            plans = json.loads(file.read_text())
+            for configuration in plans["configurations"].values():
+                configuration["resampling_fn_probabilities"] = "resample_torch_fornnunet"
+                configuration["resampling_fn_probabilities_kwargs"] = {"is_seg": False, "force_separate_z": None}
+            file.write_text(json.dumps(plans))
+        return copied
+
+    return copy

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from spine.postprocessing.instances import MOST_MM3
 from spine.volume.grid import Grid
 
-_FLOAT, _DOUBLE = 4, 8
+_HALF, _FLOAT, _DOUBLE = 2, 4, 8
 _BASE_BYTES = 40 << 20
 """What threads, allocators and the libraries' work space take whatever the scan."""
 _SLAB_VOXELS, _SLAB_BYTES = 2 << 20, 28
@@ -46,7 +46,7 @@ class MemoryEstimate:
         network = int(np.maximum(new, self._patch(new)).prod())
         half_resampled = int(old[0] * new[1] * new[2])
         image = voxels * (_FLOAT + 2) + half_resampled * _DOUBLE + 2 * network * _FLOAT
-        logits = network * self.classes * _FLOAT
+        logits = network * self.classes * _HALF
         bone = min(voxels, math.ceil(MOST_MM3 / grid.voxel_mm3))
         exported = voxels * (self.classes * _CHANNEL_BYTES if self.holds_channels else _MASK_BYTES) + bone * _BONE_BYTES
         steps = (image, logits + 3 * network * _FLOAT + self._window_bytes(), logits + exported)

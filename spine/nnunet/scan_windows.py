@@ -26,8 +26,8 @@ class NetworkOutputError(SpinelineError):
 class ScanWindows:
     """A preprocessed scan (c, k, j, i), cut as nnU-Net cuts it: padded to a patch at least, the same windows in order.
 
-    What the network says is added up as float32, where nnU-Net adds up fp16: on the network's device, or on the CPU
-    where the device has no room for it.
+    What the network says is added up as fp16, as nnU-Net does, so that its rounding is ours too: on the network's
+    device, or on the CPU where the device has no room for it.
     """
 
     def __init__(self, data: torch.Tensor, *, predictor: nnUNetPredictor) -> None:
@@ -48,10 +48,10 @@ class ScanWindows:
         """Put the scan and its sums on a device; a GPU copies faster from pages that can't be moved."""
         is_copied = device.type == "cuda" and padded.device == _CPU
         self._data = padded.pin_memory().to(device, non_blocking=True) if is_copied else padded.to(device)
-        self._sums = torch.zeros(shape, dtype=torch.float32, device=device)
-        self._weights = torch.zeros(shape[1:], dtype=torch.float32, device=device)
+        self._sums = torch.zeros(shape, dtype=torch.half, device=device)
+        self._weights = torch.zeros(shape[1:], dtype=torch.half, device=device)
         self._gaussian = compute_gaussian(
-            self._patch, sigma_scale=1.0 / 8, value_scaling_factor=10, dtype=torch.float32, device=device
+            self._patch, sigma_scale=1.0 / 8, value_scaling_factor=10, dtype=torch.half, device=device
         )
 
     @property
@@ -65,7 +65,7 @@ class ScanWindows:
 
     def add(self, window: Window, output: torch.Tensor) -> None:
         """Add what the network said of a window, float32 of shape (classes, …)."""
-        self._sums[window].addcmul_(output.to(self._sums.device), self._gaussian)
+        self._sums[window] += output.to(self._sums.device) * self._gaussian
         self._weights[window[1:]] += self._gaussian
         self.done += 1
 
@@ -79,7 +79,7 @@ class ScanWindows:
         return True
 
     def logits(self) -> torch.Tensor:
-        """Return the weighted mean on the CPU, once all windows were added; raises NetworkOutputError."""
+        """Return the weighted mean, fp16 on the CPU, once all windows were added; raises NetworkOutputError."""
         self._sums /= self._weights
         low, high = torch.aminmax(self._sums)
         if not torch.isfinite(low) or not torch.isfinite(high):

@@ -38,9 +38,10 @@ class Windows:
 
     @torch.inference_mode()
     def logits(self, data: torch.Tensor, *, on_progress: OnProgress | None = None) -> torch.Tensor:
-        """Return logits (classes, k, j, i), float32 on the CPU, of a preprocessed scan (c, k, j, i).
+        """Return logits (classes, k, j, i), fp16 on the CPU, of a preprocessed scan (c, k, j, i).
 
-        They are those of nnU-Net's ``predict_logits_from_preprocessed_data`` but for the rounding of its fp16 sums.
+        They are those of nnU-Net's ``predict_logits_from_preprocessed_data``, to the bit on a CPU with one fold; of
+        several folds each window's mean is rounded once, where nnU-Net rounds each fold's sums.
         Callable from several threads at once. Raises what the network raises of this scan's windows, what
         ``on_progress`` raises, and NetworkOutputError.
         """
