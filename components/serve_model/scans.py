@@ -1,7 +1,6 @@
 """An uploaded file into a CT volume: unpacked no further than its header promises, refused where it can't fit."""
 
 import math
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import nibabel
 import numpy as np
+from isal import isal_zlib
 from numpy.typing import NDArray
 
 from components.serve_model.errors import ServeError, TooLargeError, UnreadableScanError, UnsuitableScanError
@@ -54,7 +54,7 @@ def read_header(upload: Path, *, max_voxels: int) -> ScanHeader:
 
     Raises UnreadableScanError, UnsuitableScanError or TooLargeError, none of which names a path.
     """
-    blocks = _blocks(upload)
+    blocks = _blocks(upload, block_bytes=_HEADER_BYTES)
     head = b""
     while len(head) < _HEADER_BYTES and (block := next(blocks, None)) is not None:
         head += block
@@ -103,7 +103,7 @@ def require_servable(grid: Grid, *, spacing_mm: tuple[float, float, float], max_
 def _unpack(upload: Path, plain: Path, *, data_ends: int) -> None:
     written = 0
     with plain.open("wb") as sink:
-        for block in _blocks(upload):
+        for block in _blocks(upload, block_bytes=MIB):
             # What follows the voxels is no part of the scan: a bomb ends here.
             sink.write(block[: max(data_ends - written, 0)])
             written += len(block)
@@ -167,20 +167,20 @@ def _header(head: bytes) -> Any:
     raise UnreadableScanError("is no NIfTI file")
 
 
-def _blocks(upload: Path) -> Iterator[bytes]:
-    """Yield the content in blocks of at most 1 MiB, unpacked where it is gzip."""
+def _blocks(upload: Path, *, block_bytes: int) -> Iterator[bytes]:
+    """Yield the content in blocks of at most ``block_bytes``, unpacked where it is gzip."""
     with upload.open("rb") as stream:
         is_gzip = stream.read(2) == GZIP_MAGIC
         stream.seek(0)
-        packed = iter(lambda: stream.read(MIB), b"")
+        packed = iter(lambda: stream.read(block_bytes), b"")
         if is_gzip:
-            yield from _unpacked(packed)
+            yield from _unpacked(packed, block_bytes=block_bytes)
         else:
             yield from packed
 
 
-def _unpacked(packed: Iterator[bytes]) -> Iterator[bytes]:
-    member = zlib.decompressobj(_GZIP_WINDOW)
+def _unpacked(packed: Iterator[bytes], *, block_bytes: int) -> Iterator[bytes]:
+    member = isal_zlib.decompressobj(_GZIP_WINDOW)
     try:
         for block in packed:
             rest = block
@@ -190,10 +190,10 @@ def _unpacked(packed: Iterator[bytes]) -> Iterator[bytes]:
                     rest = rest.lstrip(b"\0")
                     if not rest:
                         break
-                    member = zlib.decompressobj(_GZIP_WINDOW)
-                yield member.decompress(rest, MIB)
+                    member = isal_zlib.decompressobj(_GZIP_WINDOW)
+                yield member.decompress(rest, block_bytes)
                 rest = member.unused_data if member.eof else member.unconsumed_tail
-    except zlib.error as error:
+    except isal_zlib.error as error:  # type: ignore[misc]  # its stub takes the class for one of its errors
         raise UnreadableScanError("is damaged gzip") from error
     # What is left in the decompressor's window is at most one block.
     yield member.flush()
