@@ -64,8 +64,8 @@ class ScanWindows:
         return self._data[window].to(device)
 
     def add(self, window: Window, output: torch.Tensor) -> None:
-        """Add what the network said of a window, float32 of shape (classes, …)."""
-        self._sums[window] += output.to(self._sums.device) * self._gaussian
+        """Add what the network said of a window, float32 of shape (classes, …), which is weighed in place."""
+        self._sums[window] += output.to(self._sums.device).mul_(self._gaussian)
         self._weights[window[1:]] += self._gaussian
         self.done += 1
 

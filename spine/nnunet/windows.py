@@ -142,7 +142,7 @@ class Windows:
             mean: torch.Tensor = first._internal_maybe_mirror_and_predict(voxels).float()
             for predictor in others:
                 mean += predictor._internal_maybe_mirror_and_predict(voxels)
-        return mean / len(self._predictors) if others else mean
+        return mean.div_(len(self._predictors)) if others else mean
 
     def _make_room(self, batch: _Batch) -> bool:
         with self._changed:
