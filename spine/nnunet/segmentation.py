@@ -32,8 +32,9 @@ from spine.recipe import PredictionRecipe
 from spine.volume.grid import Grid
 from spine.volume.nifti import Volume, to_canonical, to_grid_of
 
-_BATCH_ON_GPU = 4
-"""Windows that a GPU runs at once; a CPU is busy with one, and answers the same whoever else asks."""
+_BATCH_ON_GPU = 2
+"""Windows that a GPU runs at once: more take memory and no less time. A CPU is busy with one, and answers the same
+whoever else asks."""
 
 
 @dataclass(frozen=True)
@@ -179,9 +180,10 @@ class Segmenter:
         """Label a CT volume, before any post-processing, and keep what the network said on its own grid."""
         data, properties, canonical = self._preprocessed(image)
         logits = self._windows.logits(torch.from_numpy(data), on_progress=on_progress).numpy()
-        labels = Volume(array=self._export(logits, properties).T, grid=canonical)
+        labels = to_grid_of(Volume(array=self._export(logits, properties).T, grid=canonical), image.grid)
         return Prediction(
-            labels=to_grid_of(labels, image.grid),
+            # What follows goes through the mask many times in this order: it is brought into it once.
+            labels=Volume(array=np.ascontiguousarray(labels.array), grid=labels.grid),
             probabilities=Probabilities(logits, self._place(canonical, properties)),
         )
 

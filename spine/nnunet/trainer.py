@@ -140,13 +140,14 @@ class SpineTrainer(nnUNetTrainer):  # type: ignore[misc]
         """Make one step; one that was left out because its gradients overflowed is counted."""
         before = self.grad_scaler.get_scale() if self.grad_scaler else 0.0
         result: dict[str, Any] = super().train_step(batch)
-        if self.grad_scaler and self.grad_scaler.get_scale() < before:
-            self.overflows += 1
-        elif not np.isfinite(result["loss"]):
+        # Gradients that were scaled too much may overflow; a loss, which never is, does so of what it was made of.
+        if not np.isfinite(result["loss"]):
             raise TrainingDivergedError(
                 f"fold {self.fold}: training loss is {float(result['loss'])} in epoch {self.current_epoch + 1}, "
                 f"iteration {len(self.losses) + 1}; expected a number (a lower initial_learning_rate?)"
             )
+        if self.grad_scaler and self.grad_scaler.get_scale() < before:
+            self.overflows += 1
         return result
 
     def run_training(self) -> None:

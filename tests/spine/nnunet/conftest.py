@@ -55,7 +55,7 @@ def build(planned, tiny_training, tmp_path):
     """Build a trainer whose results go to this test's own folder."""
     from spine.nnunet.trainer import Hooks, build_trainer
 
-    def make(*, recipe=tiny_training, results: Path = tmp_path / "results", stop=None, fold=0, **hooks):
+    def make(*, recipe=tiny_training, results: Path = tmp_path / "results", stop=None, fold=0, device="cpu", **hooks):
         import torch
 
         torch.set_num_threads(1)
@@ -68,7 +68,7 @@ def build(planned, tiny_training, tmp_path):
             fold=fold,
             recipe=recipe,
             plan="sha256:plan",
-            device=torch.device("cpu"),
+            device=torch.device(device),
             hooks=Hooks(stop=stop or threading.Event(), **hooks),
         )
 

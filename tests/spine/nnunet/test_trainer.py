@@ -72,9 +72,11 @@ def test_a_loss_that_is_no_number_stops_the_fold_with_the_reason(build, tiny_tra
         build(recipe=diverging).run_training()
 
 
-def test_no_checkpoint_of_a_diverged_network_is_left(build, tiny_training):
+@pytest.mark.parametrize("scaler", [None, torch.amp.GradScaler("cpu")])
+def test_no_checkpoint_of_a_diverged_network_is_left(build, tiny_training, scaler):
     diverging = tiny_training.model_copy(update={"optimizer": "sgd", "initial_learning_rate": 1e30})
     trainer = build(recipe=diverging)
+    trainer.grad_scaler = scaler
     with pytest.raises(TrainingDivergedError):
         trainer.run_training()
     for path in checkpoint_files.held(_folder(trainer)):
