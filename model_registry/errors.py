@@ -88,6 +88,13 @@ class EvidenceError(RegistryError):
     """A verdict, evaluation or policy doesn't belong to what it is shown for."""
 
 
+class NoTrackingLibraryError(RegistryError):
+    """MLflow's library is not installed, as in the image of a server, which needs none."""
+
+    def __init__(self) -> None:
+        super().__init__("MLflow: its library is not installed here; expected the image 'registry', or '.[registry]'")
+
+
 class TrackingError(RegistryError):
     """MLflow's database or server can't be used."""
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import Field
 
-from model_registry.errors import RegistryError
+from model_registry.errors import NoTrackingLibraryError, RegistryError
 from spine.errors import MalformedFileError, MissingPathError
 from spine.journal import JOURNAL_FILE, Entry, Journal, JournalReader
 from spine.records import FoldCheckpoint
@@ -52,9 +52,14 @@ class Delivered(Value):
 
 
 def open_store(root: Path, services: Settings) -> "MlflowStore":
-    """Open MLflow as the settings name it; files of runs lie below ``root`` where no server keeps them."""
-    from model_registry.mlflow_store import MlflowStore
+    """Open MLflow as the settings name it; files of runs lie below ``root`` where no server keeps them.
 
+    Raises NoTrackingLibraryError.
+    """
+    try:
+        from model_registry.mlflow_store import MlflowStore
+    except ModuleNotFoundError as error:
+        raise NoTrackingLibraryError from error
     return MlflowStore(services.mlflow_uri, artifacts=root / "mlflow" / "artifacts", model_name=services.model_name)
 
 

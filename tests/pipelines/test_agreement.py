@@ -1,13 +1,17 @@
 """What `status` finds where the ledger, MLflow's aliases and the servers don't say the same."""
 
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from model_registry.ledger import Event
+from model_registry.lifecycle import Registry
 from model_registry.replicas import LoadFailure, ReplicaReport
 from model_registry.state import State, VersionState
-from pipelines.agreement import Agreement, Aliases
+from pipelines.agreement import Agreement, Aliases, agreement
+from pipelines.aliases import aliases_now
+from spine.settings import settings
 
 DIGEST = "sha256:" + "0" * 64
 
@@ -80,3 +84,12 @@ def test_a_server_here_that_cannot_report_is_asked_itself():
         "the server at http://a answers with version 2, the ledger says version 1"
     ]
     assert found(local=("http://a", 1)).differences() == []
+
+
+def test_where_mlflows_library_is_missing_the_rest_is_told(tmp_path, monkeypatch):
+    """As in the image of a server."""
+    monkeypatch.setitem(sys.modules, "model_registry.mlflow_store", None)
+    services = settings().model_copy(update={"tracking_uri": "http://127.0.0.1:9"})
+    told = agreement(Registry(tmp_path), ask_mlflow=lambda state: aliases_now(services, state)).as_json()
+    assert "library is not installed" in told["aliases in MLflow"]
+    assert told["events in the ledger"] == 0
