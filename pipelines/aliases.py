@@ -13,6 +13,7 @@ from model_registry.mirroring import aliases_of
 from model_registry.state import State
 from pipelines.agreement import Aliases
 from spine.errors import SpinelineError, StepFailedError
+from spine.log_lines import readable
 from spine.logs import run_program
 from spine.settings import Settings, child_environment, settings
 
@@ -63,7 +64,7 @@ def mirror_soon(registry: Registry, services: Settings, *, wait_s: float = WAIT_
         return StepFailedError("aliases", reason=reason)
     if done.returncode == 0:
         return None
-    told = (done.stderr.strip().splitlines() or ["no answer"])[-1].removeprefix("error: ")
+    told = readable((done.stderr.strip().splitlines() or ["no answer"])[-1]).removeprefix("error: ")
     return StepFailedError("aliases", reason=f"were not set: {told}")
 
 

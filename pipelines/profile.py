@@ -1,59 +1,141 @@
 """Profiles: where a pipeline runs and what its steps are given there; the graph itself never changes."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
+from components.images import Target, image
+from pipelines.cluster.endpoint import Endpoint
+from pipelines.kubernetes_values import (
+    BucketUrl,
+    Folder,
+    FoldGroups,
+    ImageReference,
+    ObjectName,
+    Place,
+    Url,
+    VariableName,
+    VolumeName,
+)
+from pipelines.step_settings import STEPS, Step, StepSettings
+from spine.errors import MalformedFileError
 from spine.values import Value
 
-if TYPE_CHECKING:
-    from kfp import dsl
-
-_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the mount point itself, not a file in it
-Retries = Annotated[int, Field(ge=0, le=100)]
-Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|[KMGT]i?)?$")]
+DEFAULT_ROOT = "/spineline"
+_OURS = ("SPINELINE_ROOT", "SPINELINE_RUN", "SPINELINE_IMAGE", "SPINELINE_THREADS", "SPINELINE_METRICS_PORT")
 
 
-class StepResources(Value):
-    """What one step's pod asks for."""
+class Security(Value):
+    """Whom a step runs as; the rest of the restricted standard is set by Kubeflow Pipelines itself."""
 
-    cpu: Quantity = "2"
-    memory: Quantity = "8Gi"
-    shared_memory: Quantity | None = None
-    """Size of /dev/shm; data loaders that share tensors between processes need it."""
-    gpus: Annotated[int, Field(ge=0, le=16)] = 0
-    gpu_type: str = "nvidia.com/gpu"
-    retries: Retries | None = None
-    """In place of the profile's own: training is taken from its node more often than a short step."""
+    user: Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)] = 10001
+    """User id, never root; the images' own."""
+    group: Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)] = 10001
+    """Group id, never root."""
+
+
+class Environment(Value):
+    """Where services are, as every step is told by its environment; nothing secret."""
+
+    s3_endpoint: Url | None = None
+    """Endpoint of an S3 store other than AWS."""
+    checkpoint_store: BucketUrl | None = None
+    """Where checkpoints are copied to while training."""
+    ledger: Place | None = None
+    """Where the ledger lies; below the root where not given."""
+    model_store: Place | None = None
+    """Where versions' bundles are kept; the root alone by default."""
+    log_format: Literal["text", "json"] = "json"
+    """How log lines are written."""
+    variables: dict[VariableName, str] = Field(default_factory=dict)
+    """Any other variable, such as AWS_DEFAULT_REGION."""
+
+    def as_variables(self) -> dict[str, str]:
+        """Return the variables of the environment by their names."""
+        told = self.model_dump(exclude={"variables"}, exclude_none=True)
+        endpoint = {"MLFLOW_S3_ENDPOINT_URL": self.s3_endpoint} if self.s3_endpoint else {}
+        return {
+            **{f"SPINELINE_{name.upper()}": str(value) for name, value in told.items()},
+            **endpoint,
+            **self.variables,
+        }
 
 
 class Kubernetes(Value):
     """Settings that only a cluster has."""
 
-    volume_claim: str
-    tracking_secret: str | None = None
-    store_secret: str | None = None
-    retries: Retries = 2
-    timeout_hours: Annotated[int, Field(ge=1)] = 240
-    steps: dict[str, StepResources] = Field(default_factory=dict)
+    volume_claim: VolumeName
+    """PersistentVolumeClaim of the root, ReadWriteMany."""
+    cache_claim: VolumeName | None = None
+    """Claim of the DVC cache, mounted at `objects/` of the root; part of the root where not given."""
+    service_account: ObjectName | None = None
+    """Service account of a run's pods; Kubeflow's default where not given."""
+    tracking_secret: VolumeName | None = None
+    """Secret with the key MLFLOW_TRACKING_URI."""
+    store_secret: VolumeName | None = None
+    """Secret with the keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."""
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    """When a node asks the image registry."""
+    image_pull_secrets: tuple[ObjectName, ...] = ()
+    """Secrets that the image registry asks for."""
+    metrics_port: Annotated[int, Field(strict=True, ge=1024, le=65535)] = 8641
+    """Port on which a training pod answers Prometheus."""
+    security: Security = Security()
+    """Whom the steps run as."""
+    environment: Environment = Environment()
+    """What all steps are told."""
+    defaults: StepSettings = StepSettings()
+    """What every step's pod asks for."""
+    steps: dict[Step, StepSettings] = Field(default_factory=dict)
+    """What one step's pod asks for in place of that."""
+
+    def settings_of(self, step: Step) -> StepSettings:
+        """Return what a step's pod is given: its own settings over those of all steps."""
+        return self.defaults.overridden(self.steps.get(step, StepSettings()))
 
 
 class Profile(Value):
     """A whole profile."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=63)
+    """What the profile is called."""
     about: str
-    root: str | None = None
-    """The shared root as steps see it; None is this machine's own."""
-    fold_groups: Literal["each", "together"] = "together"
-    images: dict[Literal["data", "train", "registry", "serve"], str] = Field(default_factory=dict)
-    """References of images that replace the default ones, by target."""
+    """What it is for."""
+    root: Folder | None = None
+    """The shared root as steps see it; /spineline on a cluster, this machine's own elsewhere."""
+    fold_groups: FoldGroups = "together"
+    """Tasks that train: one a fold, one for all folds, or so many folds a task."""
+    images: dict[Target, ImageReference] = Field(default_factory=dict)
+    """Images in place of the default ones, by target, with a tag or a digest."""
+    kubeflow: Endpoint = Endpoint()
+    """Where Kubeflow Pipelines answers."""
     kubernetes: Kubernetes | None = None
+    """Settings that only a cluster has."""
+
+    @classmethod
+    def parse(cls, content: Any, *, where: Path | str) -> Self:
+        """Validate ``content``, and that the settings of each step fit one another once put together."""
+        profile = super().parse(content, where=where)
+        for reason, expected in _faults(profile.kubernetes) if profile.kubernetes else ():
+            raise MalformedFileError(where, reason=reason, expected=expected)
+        return profile
+
+    @property
+    def shared_root(self) -> str:
+        """The root as steps see it on a cluster."""
+        return self.root or DEFAULT_ROOT
 
     def groups(self, folds: Sequence[int]) -> list[list[int]]:
         """Deal folds to tasks."""
-        return [[fold] for fold in folds] if self.fold_groups == "each" else [list(folds)]
+        size = {"each": 1, "together": len(folds)}.get(str(self.fold_groups)) or int(self.fold_groups)
+        return [list(folds[start : start + size]) for start in range(0, len(folds), size)]
+
+    def image(self, reference: str) -> str:
+        """Return what is used in place of a default image: the profile's own of that target, or the image itself."""
+        replaced = {image(target): own for target, own in self.images.items()}
+        return replaced.get(reference, reference)
 
 
 def load_profile(name: str) -> Profile:
@@ -61,36 +143,25 @@ def load_profile(name: str) -> Profile:
     return Profile.named(name, package="pipelines.profiles")
 
 
-def apply_resources(task: "dsl.PipelineTask", profile: Profile, *, step: str) -> None:
-    """Give one task what the profile says; on this machine nothing."""
-    # Our own records make steps skippable; kfp's cache would skip registration and promotion too.
-    task.set_caching_options(enable_caching=False)
-    if profile.kubernetes is None:
-        return
-    from kfp import kubernetes as k8s
+def _faults(cluster: Kubernetes) -> Iterator[tuple[str, str]]:
+    """Yield what doesn't fit together, and what was expected; each value alone is sound."""
+    fields = {f"SPINELINE_{name}".upper() for name in Environment.model_fields}
+    for variable in cluster.environment.variables:
+        if variable in fields or variable in _OURS:
+            yield f"kubernetes.environment.variables.{variable} is set by the profile itself", "another variable"
+    if cluster.cache_claim == cluster.volume_claim:
+        told = f"kubernetes.cache_claim is {cluster.cache_claim!r}, the root's own"
+        yield told, "another claim, or none: the cache lies in the root then"
+    for step in STEPS:
+        yield from _faults_of(cluster, step)
 
-    cluster = profile.kubernetes
-    asked = cluster.steps.get(step, StepResources())
-    task.set_cpu_request(asked.cpu).set_memory_request(asked.memory).set_memory_limit(asked.memory)
-    if asked.gpus:
-        task.set_accelerator_type(asked.gpu_type).set_accelerator_limit(asked.gpus)
-    retries = cluster.retries if asked.retries is None else asked.retries
-    if retries:
-        task.set_retry(num_retries=retries, backoff_duration="60s", backoff_factor=2)
-    k8s.set_timeout(task, seconds=cluster.timeout_hours * 3600)
-    k8s.mount_pvc(task, pvc_name=cluster.volume_claim, mount_path=profile.root or "/spineline")
-    if asked.shared_memory:
-        k8s.empty_dir_mount(
-            task,
-            volume_name="shm",
-            mount_path=_SHARED_MEMORY,
-            medium="Memory",
-            size_limit=asked.shared_memory,
-        )
-    if cluster.tracking_secret:
-        k8s.use_secret_as_env(
-            task, secret_name=cluster.tracking_secret, secret_key_to_env={"MLFLOW_TRACKING_URI": "MLFLOW_TRACKING_URI"}
-        )
-    if cluster.store_secret:
-        keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-        k8s.use_secret_as_env(task, secret_name=cluster.store_secret, secret_key_to_env={key: key for key in keys})
+
+def _faults_of(cluster: Kubernetes, step: Step) -> Iterator[tuple[str, str]]:
+    settings, own = cluster.settings_of(step), cluster.steps.get(step, StepSettings()).model_fields_set
+    for field, value, expected in settings.faults():
+        place = f"kubernetes.steps.{step}.{field}" if field in own else f"kubernetes.defaults.{field} (of {step})"
+        yield f"{place} is {value!r}", expected
+    for secret in settings.secrets:
+        # kfp names a pod's volumes after what they show, and the volumes of a pod need different names.
+        if secret.folder and secret.name in (cluster.volume_claim, cluster.cache_claim):
+            yield f"a secret of {step} with a folder is named {secret.name!r}", "another name than that of a claim"

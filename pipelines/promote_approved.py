@@ -3,7 +3,8 @@
 from kfp import dsl
 
 from components.promote_model.component import promote_model
-from pipelines.profile import Profile, apply_resources
+from pipelines.pod_settings import apply_settings
+from pipelines.profile import Profile
 
 NAME = "promote-approved"
 
@@ -14,7 +15,7 @@ def build(profile: Profile) -> dsl.graph_component.GraphComponent:
     @dsl.pipeline(name=NAME, description=__doc__)
     def promote_approved(root: str, version: int, reason: str) -> str:
         event = promote_model(root=root, action="promote", version=version, reason=reason)
-        apply_resources(event, profile, step="promote_model")
+        apply_settings(event, profile, step="promote_model")
         return event.output
 
     return promote_approved

@@ -10,7 +10,9 @@ from components.plan_training.component import plan_training
 from components.pull_dataset.component import pull_dataset
 from components.register_candidate.component import register_candidate
 from components.train_folds.component import train_folds
-from pipelines.profile import Profile, apply_resources
+from pipelines.pod_settings import apply_settings
+from pipelines.profile import Profile
+from pipelines.step_settings import Step
 
 NAME = "train-candidate"
 
@@ -27,7 +29,7 @@ def build(*, fold_groups: Sequence[Sequence[int]], profile: Profile) -> dsl.grap
     def train_groups(root: str, plan: str, recipe: str, start_from: int) -> list[str]:
         with dsl.ParallelFor(groups, parallelism=0) as folds:
             trained = train_folds(root=root, plan=plan, recipe=recipe, folds=folds, start_from=start_from)
-            apply_resources(trained, profile, step="train_folds")
+            apply_settings(trained, profile, step="train_folds")
         return dsl.Collected(trained.output)
 
     @dsl.pipeline(name=NAME, description=__doc__)
@@ -49,14 +51,15 @@ def build(*, fold_groups: Sequence[Sequence[int]], profile: Profile) -> dsl.grap
             evaluation=evaluation.output,
             verdict=verdict.output,
         )
-        for step, task in {
+        tasks: dict[Step, dsl.PipelineTask] = {
             "pull_dataset": dataset,
             "plan_training": plan,
             "evaluate_folds": evaluation,
             "gate_candidate": verdict,
             "register_candidate": version,
-        }.items():
-            apply_resources(task, profile, step=step)
+        }
+        for step, task in tasks.items():
+            apply_settings(task, profile, step=step)
         return version.output
 
     return train_candidate

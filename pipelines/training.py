@@ -1,15 +1,16 @@
 """A training run from its request to its outcome, on this machine or on a cluster."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.train_folds.devices import find_devices
 from model_registry.policy import Policy
 from model_registry.verdict import Verdict
 from pipelines.local import LocalRun, run_local
-from pipelines.profile import load_profile
+from pipelines.profile import Profile
 from spine.errors import InvalidValueError, StepFailedError
 from spine.progress import ProgressEvent
 from spine.recipe import Recipe
@@ -24,6 +25,9 @@ from spine.records import (
 )
 from spine.settings import settings
 from spine.storage import strict_json
+
+if TYPE_CHECKING:
+    from pipelines.cluster.launching import Launch
 
 PIPELINE = "train-candidate"
 _LOCAL_WORKERS = 2  # as many tasks of a loop as kfp's local runner has at a time
@@ -109,19 +113,21 @@ def local_groups(folds: Sequence[int]) -> list[list[int]]:
     return [list(folds)] if is_shared_out else [[fold] for fold in folds]
 
 
-def train_on_cluster(request: TrainingRequest, *, profile: str, host: str | None) -> str:
-    """Compile for a cluster's profile, submit, and return the run's id."""
-    from pipelines.cluster import submit
+def compiled_for_cluster(request: TrainingRequest, profile: Profile) -> AbstractContextManager["Launch"]:
+    """Return the launch of the training pipeline for a cluster's profile, to be entered: it is compiled then.
 
-    chosen = load_profile(profile)
-    if chosen.kubernetes and _is_path(request.repository):
+    Raises InvalidValueError, at once, for a repository that only this machine has.
+    """
+    from pipelines.cluster.launching import compiled
+
+    if _is_path(request.repository):
         raise InvalidValueError("repository", request.repository, expected="a git URL that the cluster can clone")
-    return submit(
-        pipeline=PIPELINE,
-        profile=chosen,
+    return compiled(
+        PIPELINE,
+        profile=profile,
         folds=list(request.recipe.training.folds),
-        arguments=request.arguments(root=chosen.root or "/spineline"),
-        host=host,
+        arguments=request.arguments(root=profile.shared_root),
+        title=f"{request.recipe.name} on {request.revision}",
     )
 
 

@@ -1,14 +1,27 @@
 """The entry point: all commands, and how an error becomes one line and an exit code."""
 
+import logging
 import sys
 
 import typer
 from pydantic import ValidationError
 
-from pipelines.cli import comparing, data, evidence, noise, runs, scores, serving, standing, tokens, versions
-from pipelines.cli.output import errors
+from pipelines.cli import (
+    cluster_runs,
+    comparing,
+    data,
+    evidence,
+    noise,
+    runs,
+    schedules,
+    scores,
+    serving,
+    standing,
+    tokens,
+    versions,
+)
 from spine.errors import SpinelineError, StepFailedError
-from spine.logs import INTERRUPTED, told_os_error
+from spine.logs import INTERRUPTED, say, setup, told_os_error
 from spine.settings import opt_out_of_telemetry
 
 app = typer.Typer(
@@ -22,12 +35,26 @@ app = typer.Typer(
     "State lives below [cyan].spineline/[/cyan] (SPINELINE_ROOT). "
     "Exit codes: 0 done, 1 a verdict against, 2 bad input, 130 interrupted.",
 )
-for module in (data, runs, scores, comparing, noise, versions, standing, evidence, serving, tokens):
+for module in (
+    data,
+    runs,
+    cluster_runs,
+    schedules,
+    scores,
+    comparing,
+    noise,
+    versions,
+    standing,
+    evidence,
+    serving,
+    tokens,
+):
     module.add_to(app)
 
 
 def main() -> None:
     """Run the command line."""
+    setup(logging.WARNING)
     opt_out_of_telemetry()
     sys.exit(run(sys.argv[1:]))
 
@@ -43,7 +70,7 @@ def run(arguments: list[str]) -> int:
         # Typer brings its own copy of click: click's exception classes are not the ones it raises.
         # Without a command the help was printed already, and there is no message.
         if error.format_message():
-            errors.print(f"error: {_usage(error)}", markup=False, highlight=False, soft_wrap=True)
+            _refuse(_usage(error))
         return error.exit_code
     except KeyboardInterrupt:
         return _interrupted()
@@ -53,14 +80,13 @@ def run(arguments: list[str]) -> int:
             raise abort.__context__ from None
         return _interrupted()
     except FileExistsError as error:
-        reason = f"{error.filename}: is a file; expected a folder"
-        errors.print(f"error: {reason}", markup=False, highlight=False, soft_wrap=True)
+        _refuse(f"{error.filename}: is a file; expected a folder")
         return 2
     except OSError as error:
         told = told_os_error(error)
         if told is None:
             raise
-        errors.print(f"error: {told}", markup=False, highlight=False, soft_wrap=True)
+        _refuse(told)
         return 2
     # Typer turns an interrupt within a command into this result.
     if result == INTERRUPTED:
@@ -69,7 +95,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _interrupted() -> int:
-    errors.print("interrupted; run the same command again to continue", style="yellow")
+    say("interrupted; run the same command again to continue", level=logging.WARNING)
     return INTERRUPTED
 
 
@@ -85,9 +111,13 @@ def _usage(error: typer.TyperException) -> str:
 
 def _tell(error: SpinelineError) -> int:
     if isinstance(error, StepFailedError) and error.log_tail:
-        errors.print(error.log_tail, markup=False, highlight=False, style="dim", soft_wrap=True)
-    errors.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        say(error.log_tail, level=logging.ERROR)
+    _refuse(str(error))
     return error.exit_code
+
+
+def _refuse(reason: str) -> None:
+    say(f"error: {reason}", level=logging.ERROR)
 
 
 if __name__ == "__main__":

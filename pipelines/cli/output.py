@@ -4,12 +4,14 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from spine.logs import is_json, say
 from spine.progress import ProgressEvent
 from spine.storage import strict_json
 
@@ -17,8 +19,19 @@ _QUIET_S = 10.0
 _FILE_WIDTH = 160
 """Columns where the output is no terminal: a log should not lose the ends of its cells."""
 
+
+class _Errors(Console):
+    """Prints to stderr; where logs are JSON, what is printed is a record of the log."""
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        if is_json():
+            say(" ".join(str(each) for each in objects))
+        else:
+            super().print(*objects, **how)
+
+
 console = Console(width=None if sys.stdout.isatty() else _FILE_WIDTH)
-errors = Console(stderr=True, width=None if sys.stderr.isatty() else _FILE_WIDTH)
+errors = _Errors(stderr=True, width=None if sys.stderr.isatty() else _FILE_WIDTH)
 
 
 def print_json(value: object) -> None:
@@ -80,7 +93,7 @@ class ProgressView:
 @contextmanager
 def progress_view() -> Iterator[ProgressView]:
     """Yield a view of progress on stderr."""
-    if not errors.is_terminal:
+    if is_json() or not errors.is_terminal:
         yield ProgressView(None)
         return
     columns = (

@@ -5,7 +5,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from pipelines.cli.cluster_options import PROFILE, Choice, DetachOption, HostOption
+from pipelines.cli.cluster_runs import train
 from pipelines.cli.output import console, errors, print_json, progress_view
+from spine.errors import InvalidValueError
 from spine.recipe import Recipe, load_recipe
 from spine.settings import settings
 
@@ -32,17 +35,43 @@ def run(
     ] = None,
     start_from: Annotated[int, typer.Option(help="Version whose weights training begins with; 0 for none.")] = 0,
     repository: Annotated[str | None, typer.Option(help="Git repository whose dvc.lock versions the data.")] = None,
-    profile: Annotated[str | None, typer.Option(help="Profile of the cluster, or a path to a .yaml.")] = None,
-    host: Annotated[str | None, typer.Option(help="Kubeflow Pipelines' address, for --on kubernetes.")] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="Profile of the cluster, or a path to a .yaml, for --on kubernetes.")
+    ] = None,
+    host: HostOption = None,
+    detach: DetachOption = False,
+    cron: Annotated[
+        str | None,
+        typer.Option(
+            metavar="'M H D M W'",
+            help="With --on kubernetes: again and again at these times, such as '0 2 * * *'; --dataset is a branch, and"
+            " only data that have changed are trained on.",
+        ),
+    ] = None,
+    unchecked: Annotated[
+        bool,
+        typer.Option("--unchecked", help="Don't ask first whether the cluster has what the profile names."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the run's records as JSON.")] = False,
 ) -> int:
     """Train a candidate: pull the data, plan, train folds, evaluate, gate, register.
 
     Every step finds again what was done before: the same command after an interruption continues. Exit code 1 says
     that the gate's verdict was not a pass; the candidate is evaluated then, but not registered.
+
+    With --on kubernetes the run is Kubeflow's: it is followed until it ends, losing the connection or Ctrl-C never
+    stop it, and exit code 1 says that it FAILED or was CANCELED.
+
+    [bold]Example[/bold]:
+
+    spineline run --recipe spine --dataset v2
+
+    spineline run --on kubernetes --profile my-cluster.yaml --dataset main --detach
+
+    spineline run --on kubernetes --profile my-cluster.yaml --dataset main --cron '0 2 * * *'
     """
     from model_registry.policy import load_policy
-    from pipelines.training import TrainingRequest, train_on_cluster, train_on_this_machine
+    from pipelines.training import TrainingRequest, train_on_this_machine
 
     chosen = _with_seed(_with_folds(load_recipe(recipe), folds), seed)
     request = TrainingRequest(
@@ -54,9 +83,9 @@ def run(
         start_from=start_from,
     )
     if on == "kubernetes":
-        run_id = train_on_cluster(request, profile=profile or "kubernetes", host=host)
-        console.print(f"run {run_id} submitted")
-        return 0
+        choice = Choice(profile=profile or PROFILE, host=host, as_json=as_json)
+        return train(request, choice, detach=detach, cron=cron, unchecked=unchecked)
+    _refuse_without_cluster(profile=profile, host=host, detach=detach, cron=cron, unchecked=unchecked)
     with progress_view() as view:
         outcome = train_on_this_machine(request, on_event=view.show)
     if as_json:
@@ -89,6 +118,13 @@ def compile_pipelines(
         return
     for file in files:
         console.print(str(file), soft_wrap=True)
+
+
+def _refuse_without_cluster(**given: object) -> None:
+    """Raise InvalidValueError for an option that means nothing on this machine."""
+    for name, value in given.items():
+        if value:
+            raise InvalidValueError(f"--{name}", value, expected="--on kubernetes with it")
 
 
 def _with_folds(recipe: Recipe, folds: str | None) -> Recipe:

@@ -4,7 +4,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipelines.cli.cluster_options import PROFILE, Choice, HostOption, ProfileOption
+from pipelines.cli.cluster_runs import show_run
 from pipelines.cli.output import console, errors, print_json, print_table
+from spine.errors import InvalidValueError
 from spine.settings import settings
 
 if TYPE_CHECKING:
@@ -53,12 +56,31 @@ def history(
 
 
 def status(
+    run: Annotated[
+        str | None,
+        typer.Argument(metavar="[RUN]", help="A run on a cluster, by its id or the beginning of it, in place of that."),
+    ] = None,
     repair: Annotated[
         bool, typer.Option(help="Make MLflow's aliases follow the ledger again, and forget servers that were killed.")
     ] = False,
+    profile: ProfileOption = PROFILE,
+    host: HostOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Say what is in use, what MLflow and every server say, and how these differ; exit code 1 if they do."""
+    """Say what is in use, what MLflow and every server say, and how these differ; exit code 1 if they do.
+
+    With RUN, say how far that run on a cluster is, step by step; exit code 1 if it FAILED or was CANCELED.
+
+    [bold]Example[/bold]:
+
+    spineline status
+
+    spineline status 3f2a91c0 --profile my-cluster.yaml
+    """
+    if run is not None:
+        if repair:
+            raise InvalidValueError("--repair", repair, expected="it without a RUN")
+        return show_run(run, Choice(profile=profile, host=host, as_json=as_json))
     from model_registry.lifecycle import Registry
     from pipelines.agreement import agreement
     from pipelines.aliases import aliases_now

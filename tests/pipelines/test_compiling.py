@@ -1,20 +1,27 @@
-"""What the compiled pipelines say: the graph, the images, and the settings of a cluster's profile."""
+"""What is compiled: the same graph for every profile, the same bytes each time, and nothing with a known fault."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import yaml
 
+from pipelines.cli.app import run
 from pipelines.compiling import compile_all
+from pipelines.linting.lint import FoundInPipelineError
 from pipelines.profile import Profile, load_profile
+
+
+def compiled_for(profile, folder, folds=(0, 1, 2)):
+    files = compile_all(profile=profile, folds=list(folds), output=folder)
+    return {file.stem: list(yaml.safe_load_all(file.read_text())) for file in files}
 
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("compiled")
-    profile = load_profile("kubernetes").model_copy(update={"images": {"train": "registry.example/train@sha256:1"}})
-    files = compile_all(profile=profile, folds=[0, 1, 2], output=folder)
-    return {file.stem: list(yaml.safe_load_all(file.read_text())) for file in files}
+    return compiled_for(load_profile("kubernetes"), tmp_path_factory.mktemp("compiled"))
 
 
 def test_three_pipelines_are_compiled(compiled):
@@ -28,60 +35,73 @@ def test_steps_depend_on_one_another_in_the_order_of_the_chain(compiled):
         assert before in tasks[after]["dependentTasks"], after
 
 
-def test_no_step_is_cached(compiled):
-    for documents in compiled.values():
-        assert '"enableCache": true' not in json.dumps(documents)
-
-
-def test_no_branch_can_be_skipped_silently(compiled):
-    for documents in compiled.values():
-        assert "triggerPolicy" not in json.dumps(documents)
-
-
 def test_folds_are_dealt_one_a_task_on_a_cluster(compiled):
     inner = compiled["train-candidate"][0]["components"]["comp-train-groups-of-folds"]["dag"]["tasks"]
     (loop,) = (task for task in inner.values() if "parameterIterator" in task)
     assert json.loads(loop["parameterIterator"]["items"]["raw"]) == ["[0]", "[1]", "[2]"]
 
 
-def test_a_profile_replaces_images_by_target(compiled):
-    executors = compiled["train-candidate"][0]["deploymentSpec"]["executors"]
-    images = {name: executor["container"]["image"] for name, executor in executors.items()}
-    assert images["exec-train-folds"] == "registry.example/train@sha256:1"
-    assert images["exec-pull-dataset"].startswith("spineline/data:")
+@pytest.mark.parametrize("name", ["local", "kubernetes", "kubernetes-one-node", "kueue"])
+def test_every_profile_compiles_to_the_same_graph_without_a_finding(name, compiled, tmp_path):
+    own = compiled_for(load_profile(name), tmp_path)
+    for pipeline, documents in compiled.items():
+        assert own[pipeline][0]["root"]["dag"]["tasks"].keys() == documents[0]["root"]["dag"]["tasks"].keys()
 
 
-def test_training_asks_for_its_gpu_memory_and_volume(compiled):
-    documents = compiled["train-candidate"]
-    container = documents[0]["deploymentSpec"]["executors"]["exec-train-folds"]["container"]
-    assert container["resources"]["accelerator"]["resourceType"] == "nvidia.com/gpu"
-    platform = json.dumps(documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train-folds"])
-    for expected in ("spineline-root", "/dev/shm", "Memory", "MLFLOW_TRACKING_URI"):
-        assert expected in platform
+def test_the_local_profile_asks_nothing_of_kubernetes(tmp_path):
+    for documents in compiled_for(load_profile("local"), tmp_path).values():
+        assert len(documents) == 1
 
 
-def test_training_is_retried_more_often_than_a_short_step(compiled):
-    tasks = compiled["train-candidate"][0]["root"]["dag"]["tasks"]
-    inner = compiled["train-candidate"][0]["components"]
-    found = json.dumps(inner)
-    assert '"maxRetryCount": 50' in found
-    assert tasks["evaluate-folds"]["retryPolicy"]["maxRetryCount"] == 2
+@pytest.mark.slow
+def test_the_same_profile_gives_the_same_bytes_in_another_process(tmp_path):
+    code = (
+        "import sys, pathlib; from pipelines.compiling import compile_all; from pipelines.profile import load_profile\n"
+        "compile_all(profile=load_profile('kueue'), folds=[0, 1], output=pathlib.Path(sys.argv[1]))"
+    )
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        subprocess.run([sys.executable, "-c", code, tmp_path / seed], check=True, env=environment, capture_output=True)
+    first, second = ({path.name: path.read_bytes() for path in (tmp_path / seed).iterdir()} for seed in ("1", "2"))
+    assert len(first) == 3 and first == second
 
 
-def test_no_component_installs_kfp_when_it_starts(compiled):
-    for documents in compiled.values():
-        assert "pip install" not in json.dumps(documents)
+def test_a_finding_is_named_and_nothing_is_written(tmp_path):
+    text = "{name: mine, about: x, kubernetes: {volume_claim: root, steps: {evaluate_folds: {gpus: 1}}}}"
+    profile = Profile.parse(yaml.safe_load(text), where="mine.yaml")
+    with pytest.raises(FoundInPipelineError) as raised:
+        compile_all(profile=profile, folds=[0], output=tmp_path / "out")
+    told = str(raised.value)
+    assert told.startswith(
+        "pipeline train-candidate of profile 'mine': evaluate-folds has a GPU and no /dev/shm (rule gpu"
+    )
+    assert "expected shared_memory of this step in the profile" in told and "\n" not in told
+    assert not (tmp_path / "out").exists()
 
 
-def test_the_local_profile_has_the_same_graph(tmp_path, compiled):
-    (file, *_) = compile_all(profile=load_profile("local"), folds=[0, 1, 2], output=tmp_path)
-    (local, *_) = yaml.safe_load_all(file.read_text())
-    on_cluster = compiled["train-candidate"][0]
-    assert local["root"]["dag"]["tasks"].keys() == on_cluster["root"]["dag"]["tasks"].keys()
+def test_a_secret_among_the_variables_is_refused(tmp_path):
+    cluster = {"volume_claim": "root", "environment": {"variables": {"STORE_PASSWORD": "hunter2"}}}
+    profile = Profile.parse({"name": "mine", "about": "x", "kubernetes": cluster}, where="mine.yaml")
+    with pytest.raises(
+        FoundInPipelineError, match=r"STORE_PASSWORD in plain text \(rule secret-in-environment"
+    ) as raised:
+        compile_all(profile=profile, folds=[0], output=tmp_path)
+    assert "hunter2" not in str(raised.value)
 
 
-def test_a_profile_with_an_unknown_field_is_refused(tmp_path):
+WRONG = {
+    "{volume_claim: root, defaults: {memory: 64 GB}}": "kubernetes.defaults.memory: should be a whole number of bytes",
+    "{volume_claim: root, steps: {train_folds: {gpus: 1}}}": "train-folds has a GPU and no /dev/shm",
+}
+
+
+@pytest.mark.parametrize("cluster", WRONG)
+def test_who_compiles_is_told_in_one_line_and_nothing_is_written(cluster, tmp_path, capsys):
     path = tmp_path / "mine.yaml"
-    path.write_text("name: mine\nabout: x\ngpus: 4\n")
-    with pytest.raises(Exception, match=r"mine\.yaml: gpus: Extra inputs"):
-        Profile.from_yaml(path)
+    path.write_text(f"name: mine\nabout: x\nkubernetes: {cluster}\n")
+    code = run(["compile", "--profile", str(path), "--output", str(tmp_path / "out")])
+    told = capsys.readouterr()
+    assert (code, told.out) == (2, "")
+    assert told.err.startswith("error: ") and told.err.count("\n") == 1
+    assert WRONG[cluster] in told.err and "expected" in told.err
+    assert list(tmp_path.iterdir()) == [path]

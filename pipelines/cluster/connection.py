@@ -1,0 +1,135 @@
+"""A connection to Kubeflow Pipelines: kfp's own client, every answer looked at, every fault told in one line."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from pipelines.cluster import faults
+from pipelines.cluster.client import host_of, http_of, make_client, shown_host
+from pipelines.cluster.endpoint import Endpoint
+from pipelines.cluster.errors import ClusterError, ConnectionLostError, NotSignedInError, ServerFaultError
+from pipelines.cluster.forwarding import Forward, forwarded
+from spine.errors import InvalidValueError
+
+TIMEOUT_S = (5.0, 30.0)
+"""Seconds to wait for a connection, and for an answer."""
+FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
+SUBMISSION_PATIENCE_S = 300.0
+T = TypeVar("T")
+
+
+class Connection:
+    """kfp's client for one endpoint, with which answers are asked for and waited for."""
+
+    def __init__(self, *, client: Any, endpoint: Endpoint, host: str, forward: Forward | None = None) -> None:
+        """Use ``client`` (a kfp.Client) for ``host``, which ``forward`` keeps reachable where there is one."""
+        self.api = client
+        self.endpoint = endpoint
+        self.host = host
+        self._forward = forward
+        self._http = http_of(client)
+        self.namespace: str | None = None
+        """What requests name: the user's namespace where Kubeflow has many users, None where it has one."""
+
+    def ask(self, call: Callable[..., Any], **arguments: Any) -> Any:
+        """Make one request; raises the ClusterError that says what was wrong."""
+        from kfp_server_api.exceptions import ApiException, ApiTypeError
+        from urllib3.exceptions import HTTPError
+
+        self._http.last_response = None
+        try:
+            answer = call(**arguments, _request_timeout=TIMEOUT_S)
+        except ApiTypeError:
+            raise
+        except ApiException as error:
+            raise self._fault(error) from error
+        except HTTPError as error:
+            raise faults.of_network(error, place=self.place) from error
+        except OSError as error:
+            raise NotSignedInError(f"{error.filename}: {error.strerror}; expected a file that can be read") from error
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            # The client stumbles over faults that carry no text: the fault itself is behind that.
+            if isinstance(error.__context__, ApiException):
+                raise self._fault(error.__context__) from error
+            self._require_json()
+            raise faults.wrong_endpoint(self.place, why=f"an answer that is not its own ({error})") from error
+        self._require_json()
+        return answer
+
+    def insist(
+        self, attempt: Callable[[], T], *, on_wait: Callable[[str], None], patience_s: float = SUBMISSION_PATIENCE_S
+    ) -> T:
+        """Call ``attempt`` until the connection holds; ``on_wait`` is told why there is a wait, and that it is over.
+
+        Raises the last ConnectionLostError or ServerFaultError after ``patience_s`` seconds of waiting.
+        """
+        wait_s, deadline = FIRST_WAIT_S, time.monotonic() + patience_s
+        while True:
+            try:
+                self.reopen()
+                answer = attempt()
+            except (ConnectionLostError, ServerFaultError) as error:
+                if time.monotonic() + wait_s > deadline:
+                    raise
+                on_wait(f"{error}; trying again in {wait_s:g} s")
+                time.sleep(wait_s)
+                wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+            else:
+                if wait_s > FIRST_WAIT_S:
+                    on_wait("connected again")
+                return answer
+
+    def reopen(self) -> None:
+        """Start kubectl again where the port-forward has ended."""
+        if self._forward:
+            self._forward.ensure()
+
+    @property
+    def place(self) -> str:
+        """How messages name the endpoint."""
+        forward = self.endpoint.port_forward
+        return f"Kubeflow Pipelines at {forward} (port-forward)" if self._forward else f"{self.host}"
+
+    def link(self, run_id: str) -> str:
+        """Return the address of a run in the user interface."""
+        page = f"/#/runs/details/{run_id}"
+        if self._forward:
+            return f"http://localhost:8080{page} (while `{self._forward.by_hand(8080)}` runs)"
+        return f"{shown_host(self.host)}{page}"
+
+    def _fault(self, error: Any) -> ClusterError:
+        if not error.status:
+            return faults.of_network(error, place=self.place)
+        body = error.body or ""
+        if isinstance(body, bytes):
+            body = body.decode(errors="replace")
+        headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+        is_page = "html" in headers.get("content-type", "") or body.lstrip().startswith("<")
+        if 300 <= error.status < 400:
+            return faults.of_redirect(headers.get("location", ""), place=self.place, endpoint=self.endpoint)
+        return faults.of_answer(error.status, body, is_page=is_page, place=self.place, endpoint=self.endpoint)
+
+    def _require_json(self) -> None:
+        response = self._http.last_response
+        kind = (response.getheader("content-type") or "") if response is not None else "application/json"
+        if "html" in kind:
+            raise faults.not_signed_in(self.place, self.endpoint, why="a page in place of JSON")
+
+
+@contextmanager
+def connected(endpoint: Endpoint) -> Iterator[Connection]:
+    """Yield a connection that has answered once.
+
+    Raises InvalidValueError or MissingPathError for what the endpoint names wrongly, ClusterError for what answers.
+    """
+    with forwarded(None if endpoint.host else endpoint.port_forward) as forward:
+        host = forward.url if forward else host_of(endpoint)
+        connection = Connection(client=make_client(endpoint, host), endpoint=endpoint, host=host, forward=forward)
+        health = connection.ask(connection.api.healthzs.healthz_service_get_healthz)
+        if health.multi_user and not endpoint.namespace:
+            raise InvalidValueError(
+                "kubeflow.namespace", None, expected=f"the user's namespace: {connection.place} has many users"
+            )
+        connection.namespace = endpoint.namespace if health.multi_user else None
+        yield connection

@@ -1,0 +1,109 @@
+"""Runs that are there: found by id or its beginning, looked at, stopped, tried again."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pipelines.cluster.connection import Connection
+from pipelines.cluster.errors import NotThereError, UnknownRunError
+from pipelines.cluster.graph import Graph, graph_of
+from pipelines.cluster.steps import ENDED
+
+_WHOLE_ID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+_PREFIX = re.compile(r"^[0-9a-f-]{4,}$")
+_PAGE = 100
+_EQUALS = "EQUALS"
+
+
+def find_run(connection: Connection, name: str) -> Any:
+    """Return the run of an id, or of the beginning of one; raises UnknownRunError unless exactly one is meant."""
+    if _WHOLE_ID.match(name):
+        try:
+            return look_at(connection, name)
+        except NotThereError as error:
+            raise UnknownRunError(f"run {name} is not at {connection.place}; expected the id of a run") from error
+    if not _PREFIX.match(name):
+        raise UnknownRunError(f"run is '{name}'; expected its id, or the first four or more characters of it")
+    found = [run for run in runs(connection) if run.run_id.startswith(name)]
+    if len(found) != 1:
+        listed = ", ".join(run.run_id for run in found[:5]) or "none"
+        raise UnknownRunError(f"runs at {connection.place} that begin with '{name}': {listed}; expected one")
+    return look_at(connection, found[0].run_id)
+
+
+def look_at(connection: Connection, run_id: str) -> Any:
+    """Return a run as it is now."""
+    return connection.ask(connection.api.runs.run_service_get_run, run_id=run_id)
+
+
+def runs(connection: Connection) -> Iterator[Any]:
+    """Yield all runs, the newest first."""
+    yield from pages(
+        connection,
+        connection.api.runs.run_service_list_runs,
+        field="runs",
+        namespace=connection.namespace,
+        sort_by="created_at desc",
+    )
+
+
+def run_named(connection: Connection, name: str) -> Any | None:
+    """Return the run with this display name; None where there is none."""
+    listed = pages(
+        connection,
+        connection.api.runs.run_service_list_runs,
+        field="runs",
+        namespace=connection.namespace,
+        filter=equals("display_name", name),
+    )
+    return next(iter(listed), None)
+
+
+def graph_of_run(connection: Connection, run: Any) -> Graph:
+    """Return the graph of the pipeline that a run was started from; empty where the server doesn't have it any more."""
+    if run.pipeline_spec:
+        return graph_of(run.pipeline_spec)
+    reference = run.pipeline_version_reference
+    if not (reference and reference.pipeline_id and reference.pipeline_version_id):
+        return Graph()
+    try:
+        version = connection.ask(
+            connection.api.pipelines.pipeline_service_get_pipeline_version,
+            pipeline_id=reference.pipeline_id,
+            pipeline_version_id=reference.pipeline_version_id,
+        )
+    except NotThereError:
+        return Graph()
+    return graph_of(version.pipeline_spec)
+
+
+def stop(connection: Connection, run: Any) -> None:
+    """Ask that a run be stopped; raises UnknownRunError where it has ended."""
+    if run.state in ENDED:
+        raise UnknownRunError(f"run {run.run_id} has ended: {run.state}; expected one that has not")
+    connection.ask(connection.api.runs.run_service_terminate_run, run_id=run.run_id)
+
+
+def retry(connection: Connection, run: Any) -> None:
+    """Run again what failed in a run; raises UnknownRunError unless it was stopped or failed."""
+    if run.state not in ("FAILED", "CANCELED"):
+        raise UnknownRunError(f"run {run.run_id} is {run.state}; expected one that FAILED or was CANCELED")
+    connection.ask(connection.api.runs.run_service_retry_run, run_id=run.run_id)
+
+
+def pages(connection: Connection, call: Callable[..., Any], *, field: str, **arguments: Any) -> Iterator[Any]:
+    """Yield what a list holds, page after page."""
+    given = {name: value for name, value in arguments.items() if value is not None}
+    token = ""
+    while True:
+        page = connection.ask(call, page_size=_PAGE, page_token=token, **given)
+        yield from getattr(page, field) or []
+        token = page.next_page_token or ""
+        if not token:
+            return
+
+
+def equals(key: str, value: str) -> str:
+    """Return KFP's filter for entries whose ``key`` is ``value``."""
+    return json.dumps({"predicates": [{"operation": _EQUALS, "key": key, "string_value": value}]})

@@ -1,0 +1,124 @@
+"""Recurring runs: the pipeline again and again on a branch of the data set, at the times of a crontab."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from pipelines.cluster.connection import Connection
+from pipelines.cluster.errors import UnknownRunError
+from pipelines.cluster.runs import pages
+from pipelines.cluster.submission import Version, reference_of, runtime_of
+from spine.errors import InvalidValueError
+
+_COMMIT = re.compile(r"^[0-9a-f]{7,40}$")
+_FIELD = re.compile(r"^(\*|\?|[0-9A-Za-z]+(-[0-9A-Za-z]+)?)(/[0-9]+)?(,(\*|[0-9A-Za-z]+(-[0-9A-Za-z]+)?)(/[0-9]+)?)*$")
+_BOUNDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+_EXPECTED = "five fields (minute hour day month weekday) such as '0 2 * * *'"
+
+
+def kubeflow_cron(cron: str) -> str:
+    """Return a crontab's five fields as Kubeflow's six, which begin with seconds; raises InvalidValueError."""
+    fields = cron.split()
+    if len(fields) != len(_BOUNDS) or not all(_FIELD.match(field) for field in fields):
+        raise InvalidValueError("--cron", cron, expected=_EXPECTED)
+    for text, (lowest, highest) in zip(fields, _BOUNDS, strict=True):
+        numbers = [int(number) for number in re.findall(r"(?<![/0-9])[0-9]+", text)]
+        if any(not lowest <= number <= highest for number in numbers):
+            raise InvalidValueError("--cron", cron, expected=f"{_EXPECTED}, '{text}' between {lowest} and {highest}")
+    return " ".join(["0", *fields])
+
+
+def require_branch(revision: str) -> None:
+    """Raise InvalidValueError for a commit: it never changes, so there would be nothing to do again."""
+    if _COMMIT.match(revision):
+        raise InvalidValueError("--dataset", revision, expected="a branch with --cron: a commit never changes")
+
+
+def schedule(
+    connection: Connection,
+    *,
+    name: str,
+    cron: str,
+    version: Version,
+    experiment_id: str,
+    arguments: Mapping[str, Any],
+    service_account: str | None,
+    on_wait: Callable[[str], None],
+) -> Any:
+    """Return the recurring run: the one of this name that does the same, or a new one.
+
+    One run of it is at work at a time, and times that were missed are not made up for. Raises UnknownRunError where
+    one of this name does something else.
+    """
+    from kfp_server_api import RecurringRunMode, V2beta1CronSchedule, V2beta1RecurringRun, V2beta1Trigger
+
+    body = V2beta1RecurringRun(
+        display_name=name,
+        experiment_id=experiment_id,
+        pipeline_version_reference=reference_of(version),
+        runtime_config=runtime_of(arguments),
+        service_account=service_account,
+        trigger=V2beta1Trigger(cron_schedule=V2beta1CronSchedule(cron=kubeflow_cron(cron))),
+        mode=RecurringRunMode.ENABLE,
+        max_concurrency="1",
+        no_catchup=True,
+    )
+
+    def attempt() -> Any:
+        for known in schedules(connection):
+            if known.display_name == name:
+                _require_same(known, body)
+                return known
+        return connection.ask(
+            connection.api.recurring_runs.recurring_run_service_create_recurring_run, recurring_run=body
+        )
+
+    return connection.insist(attempt, on_wait=on_wait)
+
+
+def schedules(connection: Connection) -> Iterator[Any]:
+    """Yield all recurring runs."""
+    yield from pages(
+        connection,
+        connection.api.recurring_runs.recurring_run_service_list_recurring_runs,
+        field="recurring_runs",
+        namespace=connection.namespace,
+    )
+
+
+def delete(connection: Connection, name: str) -> Any:
+    """Delete the recurring run with this name or beginning of an id, and return it; its past runs stay."""
+    everything = list(schedules(connection))
+    found = [one for one in everything if name in (one.display_name, one.recurring_run_id)]
+    found = found or [one for one in everything if one.recurring_run_id.startswith(name)]
+    if len(found) != 1:
+        listed = ", ".join(one.display_name for one in everything) or "none"
+        raise UnknownRunError(f"schedule '{name}' is {len(found)} of: {listed}; expected the name or id of one")
+    connection.ask(
+        connection.api.recurring_runs.recurring_run_service_delete_recurring_run,
+        recurring_run_id=found[0].recurring_run_id,
+    )
+    return found[0]
+
+
+def cron_of(recurring: Any) -> str:
+    """Return when a recurring run starts, as crontab's five fields where it has a cron."""
+    trigger = recurring.trigger
+    if trigger and trigger.cron_schedule:
+        return str(trigger.cron_schedule.cron).removeprefix("0 ")
+    if trigger and trigger.periodic_schedule:
+        return f"every {trigger.periodic_schedule.interval_second} s"
+    return "-"
+
+
+def _require_same(known: Any, wanted: Any) -> None:
+    def said(one: Any) -> tuple[Any, ...]:
+        reference, runtime = one.pipeline_version_reference, one.runtime_config
+        version = reference.pipeline_version_id if reference else None
+        return version, (runtime.parameters if runtime else None), cron_of(one)
+
+    if said(known) != said(wanted):
+        raise UnknownRunError(
+            f"schedule '{known.display_name}' ({known.recurring_run_id}) does something else; expected"
+            f" `spineline schedules --delete '{known.display_name}'` first"
+        )

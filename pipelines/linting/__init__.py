@@ -1,0 +1,1 @@
+"""The linter of compiled pipelines: a rule for each known trap that a pipeline's IR shows."""

@@ -1,0 +1,160 @@
+"""A run that is followed: its end is the command's, its steps are seen, and no lost connection loses it."""
+
+import itertools
+
+import pytest
+
+from pipelines.cluster import following
+from tests.pipelines.cluster.fakes.kfp_server import at, fold_tasks, task
+from tests.pipelines.cluster.fakes.server import LOGIN_PAGE, LOST, Answer
+
+PULLED = task("pull-dataset", "SUCCEEDED")
+FAILED_FOLD = [
+    PULLED,
+    task("train-groups-of-folds", "FAILED"),
+    *fold_tasks({0: "SUCCEEDED", 1: "FAILED"}, errors={1: "CUDA out of memory"}),
+]
+
+
+def test_a_run_that_succeeds_ends_with_0_and_was_seen_step_by_step_and_fold_by_fold(kfp, submit):
+    kfp.script = [
+        at("PENDING"),
+        at("RUNNING", task("root-driver", "SUCCEEDED"), task("pull-dataset", "RUNNING")),
+        at("RUNNING", PULLED, *fold_tasks({0: "SUCCEEDED", 1: "RUNNING"})),
+        at("SUCCEEDED", PULLED, *fold_tasks({0: "SUCCEEDED", 1: "SUCCEEDED"}), task("register-candidate", "SUCCEEDED")),
+    ]
+    told = submit()
+    assert told.code == 0, told.err
+    for line in ("pull_dataset: step 0/1  runs", "pull_dataset: step 1/1  done", "train_folds: fold 0 1/1  done"):
+        assert line in told.err
+    assert "train_folds: fold 1 0/1  runs" in told.err
+    assert "root" not in told.err
+    assert f"SUCCEEDED: {kfp.url}/#/runs/details/{kfp.runs[0].run_id}" in told.out
+
+
+def test_folds_that_the_server_does_not_tell_apart_are_counted(kfp, submit):
+    folds = [task("train-folds", "SUCCEEDED"), task("train-folds", "RUNNING")]
+    kfp.script = [at("RUNNING", PULLED, *folds), at("SUCCEEDED")]
+    assert "train_folds: tasks 1/2  1 runs" in submit().err
+
+
+def test_a_run_that_fails_ends_with_1_and_the_failing_steps_name_and_message(kfp, submit):
+    kfp.script = [at("RUNNING", PULLED), at("FAILED", *FAILED_FOLD)]
+    told = submit()
+    assert told.code == 1
+    assert "FAILED: step 'train_folds (fold 1)': CUDA out of memory" in told.error
+    assert f"`spineline retry {kfp.runs[0].run_id[:8]} --profile" in told.error
+    assert f"{kfp.url}/#/runs/details/" in told.err
+
+
+def test_an_attempt_that_failed_and_was_tried_again_is_no_failure(kfp, submit):
+    folds = fold_tasks({0: "RUNNING"})
+    attempts = [task("executor(0)", "FAILED", error="node went away"), task("executor(1)", "RUNNING")]
+    kfp.script = [at("RUNNING", PULLED, *folds, *attempts), at("SUCCEEDED", PULLED, *fold_tasks({0: "SUCCEEDED"}))]
+    told = submit()
+    assert told.code == 0, told.err
+    assert "train_folds: fold 0 0/1  runs" in told.err and "node went away" not in told.err
+
+
+def test_a_step_whose_driver_failed_is_named(kfp, submit):
+    kfp.script = [at("FAILED", PULLED, task("plan-training-driver", "FAILED", error="pvc not found"))]
+    assert "step 'plan_training': pvc not found" in submit().error
+
+
+def test_a_run_that_fails_before_any_step_is_told_by_the_servers_own_words(kfp, submit):
+    kfp.script = [at("FAILED", error="workflow forbidden: exceeded quota")]
+    told = submit()
+    assert told.code == 1
+    assert "exceeded quota" in told.error
+
+
+def test_a_run_that_is_canceled_ends_with_1_and_where_it_was(kfp, submit):
+    kfp.script = [
+        at("RUNNING", PULLED),
+        at("CANCELING", PULLED),
+        at("CANCELED", PULLED, task("plan-training", "FAILED")),
+    ]
+    told = submit()
+    assert told.code == 1
+    assert "was CANCELED at plan_training" in told.error
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        LOST,
+        Answer(502, "<html>Bad Gateway</html>"),
+        Answer(504, "timeout"),
+        Answer(500, {"message": "database is locked"}),
+    ],
+    ids=["closed", "502", "504", "500"],
+)
+def test_a_lost_connection_is_waited_out_and_told(kfp, submit, fault):
+    kfp.script = [at("RUNNING", PULLED), at("SUCCEEDED", PULLED)]
+    looks = itertools.count()
+    kfp.fault = lambda method, path: (
+        fault if "/runs/" in path and method == "GET" and next(looks) in range(1, 5) else None
+    )
+    told = submit()
+    assert told.code == 0, told.err
+    assert "trying again" in told.err and told.err.count("the run goes on while") == 1
+    assert "connected again" in told.err
+    assert len(kfp.runs) == 1
+
+
+def test_a_server_that_never_answers_is_waited_out(kfp, submit, monkeypatch):
+    from pipelines.cluster import connection
+
+    monkeypatch.setattr(connection, "TIMEOUT_S", (0.3, 0.3))
+    kfp.script = [at("RUNNING", PULLED), at("SUCCEEDED", PULLED)]
+    looks = itertools.count()
+
+    def hang(method, path):
+        if "/runs/" in path and next(looks) == 1:
+            import time
+
+            time.sleep(0.6)
+        return
+
+    kfp.fault = hang
+    told = submit()
+    assert told.code == 0, told.err
+    assert "no answer in time" in told.err
+
+
+def test_a_sign_in_that_expires_says_how_to_follow_again(kfp, submit):
+    kfp.script = [at("RUNNING", PULLED), Answer(401, {"message": "expired"})]
+    told = submit()
+    assert told.code == 2
+    assert "goes on" in told.error
+    assert f"spineline follow {kfp.runs[0].run_id[:8]}" in told.error
+
+
+def test_a_login_page_in_place_of_the_run_is_not_taken_for_an_answer(kfp, submit):
+    kfp.script = [at("RUNNING", PULLED), Answer(200, LOGIN_PAGE)]
+    told = submit()
+    assert told.code == 2
+    assert "a page in place of JSON" in told.error
+
+
+def test_a_run_that_is_gone_from_the_server_ends_the_following(kfp, submit):
+    kfp.script = [at("RUNNING", PULLED), Answer(404, {"code": 5, "message": "run not found"})]
+    told = submit()
+    assert told.code == 2
+    assert "run not found" in told.error and "follow it again" in told.error
+
+
+def test_ctrl_c_detaches_and_the_run_goes_on(kfp, submit, monkeypatch):
+    kfp.script = [at("RUNNING", PULLED)]
+
+    def interrupted(_seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(following.time, "sleep", interrupted)
+    told = submit()
+    run = kfp.runs[0]
+    assert told.code == 130
+    assert "goes on" in told.error
+    assert f"spineline follow {run.run_id[:8]} --profile" in told.error
+    assert run.state == "RUNNING"
+    assert not any("terminate" in asked for asked in kfp.asked)

@@ -1,0 +1,109 @@
+"""The pods of a run: one that can't start is told by step, image and reason while the run still waits."""
+
+import json
+
+import pytest
+
+from tests.pipelines.cluster.fakes.kfp_server import at, task
+from tests.pipelines.cluster.fakes.kubernetes_server import pod
+
+TRAIN = "wf.root.train-groups-of-folds.for-loop-1.iteration-iterations(1:1).iteration-item.train-folds.executor"
+PULL = "wf.root.pull-dataset.executor"
+
+
+@pytest.fixture
+def with_pods(kfp, kubernetes):
+    """A function that gives the run pods, made once its id is known, and then lets it end."""
+
+    def give(*makers, then="SUCCEEDED", tasks=()):
+        def waiting(run):
+            kubernetes.pods = [make(run.run_id) for make in makers]
+            at("RUNNING", *tasks)(run)
+
+        kfp.script = [waiting, waiting, at(then, *tasks)]
+
+    return give
+
+
+@pytest.mark.parametrize(
+    ("reason", "message"),
+    [
+        ("ErrImagePull", "manifest for registry.example/spineline/train:0.1.0 not found"),
+        ("ImagePullBackOff", "Back-off pulling image"),
+        ("CreateContainerConfigError", 'secret "spineline-store" not found'),
+    ],
+)
+def test_a_pod_that_can_not_start_is_told_once_by_step_fold_image_and_reason(with_pods, submit, reason, message):
+    with_pods(lambda run: pod("p1", run=run, node_name=TRAIN, step="train_folds", waiting=(reason, message)))
+    told = submit()
+    lines = [line for line in told.err.splitlines() if reason in line]
+    assert len(lines) == 1, told.err
+    for part in ("train_folds (fold 1) can't start", "registry.example/spineline/train:0.1.0", message):
+        assert part in lines[0]
+
+
+def test_a_pod_that_fits_no_node_is_told(with_pods, submit):
+    reason = "0/5 nodes are available: 5 Insufficient nvidia.com/gpu."
+    with_pods(lambda run: pod("p1", run=run, node_name=TRAIN, unschedulable=reason))
+    assert f"train_folds (fold 1) can't start: Unschedulable ({reason})" in submit().err
+
+
+def test_pods_of_other_runs_are_none_of_ours(with_pods, submit):
+    with_pods(lambda run: pod("p1", run="another", node_name=PULL, waiting=("ErrImagePull", "no")))
+    assert "can't start" not in submit().err
+
+
+@pytest.mark.parametrize(
+    "line", [str, lambda text: json.dumps({"level": "INFO", "message": text})], ids=["text", "json"]
+)
+def test_epochs_are_followed_in_the_log_of_a_training_pod(kubernetes, with_pods, submit, line):
+    kubernetes.logs["p1"] = (
+        "loading\ntrain_folds: fold 1, epoch 11/1000 loss -0.70\n"
+        f"{line('train_folds: fold 1, epoch 12/1000 loss -0.71')}\nsomething else\n"
+    )
+    with_pods(
+        lambda run: pod("p1", run=run, node_name=TRAIN, step="train_folds", phase="Running"),
+        tasks=[task("train-folds", "RUNNING"), task("train-folds", "PENDING")],
+    )
+    told = submit().err
+    assert "train_folds: fold 1, epoch 12/1000  loss -0.71" in told
+    assert "epoch 11/1000" not in told
+
+
+def test_the_gates_verdict_is_told_at_the_end_from_its_pods_log(kubernetes, with_pods, submit):
+    kubernetes.logs["p1"] = "gate_candidate: judge 1/1 fail: the test Dice is below the floor\n"
+    with_pods(lambda run: pod("p1", run=run, node_name="wf.root.gate-candidate.executor", phase="Succeeded"))
+    assert "gate_candidate: judge 1/1  fail: the test Dice is below the floor" in submit().err
+
+
+def test_a_failure_that_kubeflow_does_not_explain_is_explained_by_the_pods_log(kubernetes, with_pods, submit):
+    kubernetes.logs["p1"] = (
+        "Traceback (most recent call last):\n  File x\n"
+        "spine.errors.OutOfSpaceError: /spineline: no space left on this disk; expected free space\n"
+        "F0101 main.go:57] failed to execute component: exit status 1\n"
+    )
+    with_pods(
+        lambda run: pod("p1", run=run, node_name=PULL, phase="Failed"),
+        then="FAILED",
+        tasks=[task("pull-dataset", "FAILED")],
+    )
+    told = submit()
+    assert told.code == 1
+    assert "step 'pull_dataset': spine.errors.OutOfSpaceError: /spineline: no space left" in told.error
+
+
+def test_a_pod_that_ran_out_of_memory_says_so(with_pods, submit):
+    with_pods(
+        lambda run: pod("p1", run=run, node_name=TRAIN, phase="Failed", ended="OOMKilled"),
+        then="FAILED",
+        tasks=[task("train-folds", "FAILED")],
+    )
+    assert "step 'train_folds (fold 1)': OOMKilled" in submit().error
+
+
+def test_pods_that_may_not_be_read_are_told_of_once_and_the_run_followed(kfp, kubernetes, submit):
+    kubernetes.forbidden = {"pods"}
+    kfp.script = [at("RUNNING"), at("RUNNING"), at("SUCCEEDED")]
+    told = submit()
+    assert told.code == 0, told.err
+    assert told.err.count("pods are not watched") == 1
