@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +43,15 @@ minimum_scans: 2
 floors: {dice_scan_mean: 0.0}
 champion: {margin_overall: 0.9, margin_region: 0.9, minimum_region_patients: 2}
 separate_approver: false
+"""
+KUBECTL = """#!{python}
+# What kubectl would do in the cluster, here: a command of a pod runs with the root in place of the volume's mount.
+import os, sys
+with open({log!r}, "a") as log:
+    print(" ".join(sys.argv[1:]), file=log)
+if "exec" in sys.argv:
+    command = [{root!r} if each == "/spineline" else each for each in sys.argv[sys.argv.index("--") + 1:]]
+    os.execvp(command[0], command)
 """
 DEMO = """
 import sys
@@ -145,3 +156,70 @@ def demonstrated(workstation, interrupted):
     done = workstation.demo()
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+@pytest.fixture(scope="session")
+def shell_blocks() -> Callable[..., list[str]]:
+    """A function of a Markdown file, and of a heading to look below, that returns its blocks of shell as they are."""
+
+    def blocks(path: Path, *, below: str | None = None) -> list[str]:
+        return [block for heading, block in _blocks(path) if below in (None, heading)]
+
+    return blocks
+
+
+@pytest.fixture(scope="session")
+def shell_commands(shell_blocks: Callable[..., list[str]]) -> Callable[[Path], list[str]]:
+    """A function of a Markdown file that returns its commands: comments dropped, continued lines joined."""
+
+    def commands(path: Path) -> list[str]:
+        lines = "\n".join(shell_blocks(path)).replace("\\\n", " ").splitlines()
+        found = [re.sub(r"\s{2,}#.*$", "", line).strip() for line in lines]
+        return [re.sub(r"\s+", " ", line) for line in found if line]
+
+    return commands
+
+
+@pytest.fixture
+def run_blocks(shell_blocks: Callable[..., list[str]], tmp_path: Path) -> Callable[..., str]:
+    """A function that runs the blocks below a heading of a document, and returns what they print.
+
+    Texts in them are ``replaced`` by this test's own first; ``fails`` says that they should end with an error.
+    """
+
+    def run(path: Path, heading: str, *, replaced: dict[str, str], fails: bool = False, only: int | None = None) -> str:
+        blocks = shell_blocks(path, below=heading)
+        assert blocks, f"{path} has no block below {heading!r}"
+        script = "\n".join(blocks if only is None else [blocks[only]])
+        for old, new in replaced.items():
+            script = script.replace(old, new)
+        done = subprocess.run(["bash", "-e", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=600)
+        assert (done.returncode != 0) == fails, f"{heading}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        return done.stdout + done.stderr
+
+    return run
+
+
+@pytest.fixture
+def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A stand-in that runs here what kubectl would run in a pod; returns the file in which it notes what was asked."""
+    (tmp_path / "bin").mkdir(exist_ok=True)
+    program, log = tmp_path / "bin" / "kubectl", tmp_path / "kubectl.log"
+    program.write_text(KUBECTL.format(python=sys.executable, log=str(log), root=str(tmp_path / "root")))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}")
+    return log
+
+
+def _blocks(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield each block of shell with the heading above it; what looks like a heading in a block of code is none."""
+    heading, fence, lines = "", None, []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("```"):
+            if fence in ("sh", "bash"):
+                yield heading, "".join(f"{each}\n" for each in lines)
+            fence, lines = (None if fence is not None else line.removeprefix("```")), []
+        elif fence is not None:
+            lines.append(line)
+        elif line.startswith("#"):
+            heading = line.lstrip("#").strip()

@@ -1,6 +1,5 @@
 """Every command in the README is run here, in its order, with the tiny recipe in place of a large one."""
 
-import re
 import shlex
 import shutil
 import subprocess
@@ -17,15 +16,6 @@ from spine.volume.nifti import Volume, read_labels, write_volume
 pytestmark = pytest.mark.slow
 PROJECT = Path(__file__).resolve().parents[2]
 RUN_BY_CI = {"make demo", "make test", "source .venv/bin/activate"}
-
-
-def commands():
-    """The commands of all sh blocks, comments dropped and continued lines joined."""
-    text = (PROJECT / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```sh\n(.*?)```", text, flags=re.S)
-    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    found = [re.sub(r"\s{2,}#.*$", "", line).strip() for line in lines]
-    return [re.sub(r"\s+", " ", line) for line in found if line and line not in RUN_BY_CI]
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +73,6 @@ def adapted(command, workstation):
         f"--repository {workstation.root}/demo-data",
         "8642": workstation.environment["SPINELINE_PORT"],
         "my-cluster.yaml": "kubernetes",
-        "https://kubeflow.example.org/pipeline": "http://127.0.0.1:9",
         "approve 1 ": "approve 3 ",
         "promote 1 ": "promote 3 ",
     }
@@ -94,18 +83,24 @@ def adapted(command, workstation):
 
 EXPECTED_STATUS = {
     "spineline run --on kubernetes": 2,  # no cluster listens here: one line that says so
+    "spineline follow": 2,
     "spineline run --recipe quick": 1,  # hardly trained: the policy's floors are not reached
     "spineline noise": 1,  # a handful of scans differ by more than a real policy's margins
     "spineline gate": 1,  # a handful of scans decide nothing under a real policy
 }
 
 
-def test_every_command_of_the_readme_does_what_it_says(workstation, project):
+def test_every_command_of_the_readme_does_what_it_says(workstation, project, shell_commands):
     (workstation.folder / "own.yaml").write_text(
         (workstation.folder / "first.yaml").read_text().replace("first", "own")
     )
     ran = []
-    for command in commands():
+    for command in shell_commands(PROJECT / "README.md"):
+        if command in RUN_BY_CI:
+            continue
+        if command.startswith("kubectl apply -k "):  # tests/infra/kubernetes applies what is there
+            assert (PROJECT / command.split()[3] / "kustomization.yaml").is_file()
+            continue
         if command == "spineline ui":
             _ui_opens(workstation, project)
             continue
