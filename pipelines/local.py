@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 from spine.errors import SpinelineError, StepFailedError
+from spine.log_lines import readable
 from spine.logs import INTERRUPTED
 from spine.progress import ProgressEvent, ProgressReader
 from spine.settings import child_environment
@@ -73,7 +74,8 @@ class LocalRun:
         """Return the last lines of the log."""
         if not self.log.is_file():
             return ""
-        return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:])
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
+        return "\n".join(readable(line) for line in lines)
 
 
 def run_local(
@@ -112,7 +114,11 @@ def run_local(
             start_new_session=True,
             pass_fds=(lock,),
             env=child_environment(
-                **(environment or {}), SPINELINE_PROGRESS_FILE=str(events), SPINELINE_ROOT=str(root), TERM="dumb"
+                **(environment or {}),
+                SPINELINE_PROGRESS_FILE=str(events),
+                SPINELINE_ROOT=str(root),
+                SPINELINE_RUN=run.folder.name,
+                TERM="dumb",
             ),
         )
         try:

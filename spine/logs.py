@@ -2,19 +2,67 @@
 
 import errno
 import logging
+import os
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 
-from spine.errors import OutOfSpaceError, SpinelineError
+from spine.errors import InvalidValueError, OutOfSpaceError, SpinelineError
+from spine.log_lines import JsonLine, TextLine, identify
+from spine.settings import settings
 
 INTERRUPTED = 130
 _OF_PATHS = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
+_LOG = logging.getLogger("spineline")
+
+
+class _Stderr(logging.Handler):
+    """Writes to what stderr is at the time, which tests and child processes put elsewhere."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            sys.stderr.write(self.format(record) + "\n")
+        except Exception:
+            self.handleError(record)
 
 
 def setup(level: int = logging.INFO) -> None:
-    """Send logs to stderr; called by programs, never on import."""
-    logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    """Send logs to stderr as SPINELINE_LOG_FORMAT says; called by programs, never on import.
+
+    Text leaves alone what whoever runs this program has set up (pytest, kfp's launcher). JSON takes its place, so that
+    warnings, the lines of all libraries, and what ends the program or a thread are lines like any other.
+    """
+    root = logging.getLogger()
+    if not is_json():
+        if any(not isinstance(handler, _Stderr) for handler in root.handlers):
+            return
+        _install(root, TextLine(), level)
+        return
+    _install(root, JsonLine(), level)
+    identify(run=settings().run)
+    # MLflow would write its own lines beside ours.
+    os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
+    logging.captureWarnings(True)
+    sys.excepthook = _tell_uncaught
+    threading.excepthook = lambda ended: _tell_uncaught(ended.exc_type, ended.exc_value, ended.exc_traceback)
+
+
+def is_json() -> bool:
+    """Tell whether logs are JSON; where a setting is wrong they are text."""
+    try:
+        return settings().log_format == "json"
+    except InvalidValueError:
+        return False  # the program tells it as soon as it needs a setting
+
+
+def say(text: str, *, level: int = logging.INFO) -> None:
+    """Put a plain line on stderr; where logs are JSON, a record of the log."""
+    if is_json():
+        _LOG.log(level, "%s", text)
+    else:
+        sys.stderr.write(text + "\n")
 
 
 def run_program(work: Callable[[], str]) -> int:
@@ -27,16 +75,16 @@ def run_program(work: Callable[[], str]) -> int:
     try:
         result = work()
     except SpinelineError as error:
-        sys.stderr.write(f"error: {error}\n")
+        say(f"error: {error}", level=logging.ERROR)
         return error.exit_code
     except OSError as error:
         told = told_os_error(error)
         if told is None:
             raise
-        sys.stderr.write(f"error: {told}\n")
+        say(f"error: {told}", level=logging.ERROR)
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted; run the same command again to continue\n")
+        say("interrupted; run the same command again to continue", level=logging.WARNING)
         return INTERRUPTED
     sys.stdout.write(result + "\n")
     return 0
@@ -51,6 +99,21 @@ def told_os_error(error: OSError) -> str | None:
     if isinstance(error, _OF_PATHS):
         return f"{error.filename}: {(error.strerror or 'refused').lower()}; expected a path that can be used"
     return None
+
+
+def _install(root: logging.Logger, form: logging.Formatter, level: int) -> None:
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+    handler = _Stderr()
+    handler.setFormatter(form)
+    root.addHandler(handler)
+    root.setLevel(level)
+    _LOG.setLevel(logging.INFO)  # what a program says is said, whatever libraries may say
+
+
+def _tell_uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    told = f"error: {error}" if isinstance(error, SpinelineError) else f"{kind.__name__}: {error}"
+    _LOG.critical("%s", told, exc_info=(kind, error or kind(), trace))
 
 
 def _path_of(error: OSError) -> Path:

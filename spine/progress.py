@@ -1,7 +1,6 @@
 """Progress of long work, told by steps as events and shown by whoever started them."""
 
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from spine.logs import say
 from spine.settings import settings
 
 
@@ -47,7 +47,7 @@ def report(step: str, task: str, *, done: float, total: float, note: str = "") -
         return
     path = settings().progress_file
     if path is None:
-        sys.stderr.write(f"{step}: {task} {done:g}/{total:g} {note}".rstrip() + "\n")
+        say(f"{step}: {task} {done:g}/{total:g} {note}".rstrip())
         return
     # One short line in append mode is written as a whole, so folds may report side by side.
     with path.open("a", encoding="utf-8") as stream:

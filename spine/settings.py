@@ -4,6 +4,7 @@ import getpass
 import os
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -58,6 +59,12 @@ class Settings(BaseSettings):
         default=None, description="Git commit that the image was built from; asked of git in a checkout."
     )
     progress_file: Path | None = Field(default=None, description="Where steps append progress events.")
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="How logs are written: text, or one JSON object a line."
+    )
+    run: str | None = Field(
+        default=None, description="Id of the pipeline's run that a program belongs to, for its logs."
+    )
 
     @property
     def root_path(self) -> Path:

@@ -19,6 +19,7 @@ from components.serve_model.scans import ScanHeader, read_scan
 from components.serve_model.telemetry import Telemetry
 from model_registry.findings import SegmentationReport, report
 from spine.errors import OutOfSpaceError
+from spine.log_lines import about
 from spine.postprocessing.decoding import Decoded
 from spine.storage import strict_json
 from spine.volume.nifti import Volume, write_volume
@@ -68,7 +69,7 @@ def segmentation(
     progress: ScanProgress,
 ) -> Outcome:
     """Write an uploaded scan's mask and report to ``folder``, the scan's own; raises ServeError."""
-    with _told_to_the_client():
+    with about(version=model.version), _told_to_the_client():
         progress.enter("reading")
         with telemetry.stage("read"):
             scan = read_scan(upload, header, folder=folder)

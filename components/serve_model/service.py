@@ -50,6 +50,7 @@ class Service:
         half_of_disk = max(limits.disk_bytes // 2, limits.upload_bytes)
         self._senders = Senders(most_uploads=limits.waiting, most_bytes=half_of_disk)
         self.telemetry.queued.set_function(lambda: self._admission.waiting)
+        self.telemetry.watch_ledger(lambda: self.watcher.ledger_problem)
 
     def start(self) -> None:
         """Begin to follow the ledger."""

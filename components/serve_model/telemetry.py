@@ -44,6 +44,9 @@ class Telemetry:
         self.queued = self._gauge("segmentations_queued", "Scans received whole that wait for their turn.")
         self._live = self._gauge("live_model_info", "1 for the model that answers.", "version", "digest")
         self._golden = self._gauge("golden_case_dice", "Golden case Dice of the model that answers.")
+        self._golden_failures = self._counter(
+            "golden_case_failures", "Versions that could not go live because their golden case failed, tries counted."
+        )
         self._swaps = self._counter("model_swaps", "Changes of the model that answers, and failed tries.", "result")
         self.behind = self._gauge(
             "model_behind_ledger", "1 while the model that answers is not the one that a sound ledger names."
@@ -58,6 +61,9 @@ class Telemetry:
         self._vertebrae = self._histogram("vertebrae_found", "Vertebrae in each mask.", _BUCKETS_VERTEBRAE)
         self._audit_lost = self._counter("audit_lines_lost", "Lines of the audit log that could not be written.")
         self._tokens_problem = self._gauge("tokens_file_problem", "1 while the tokens file can't be used as it is now.")
+        self._ledger_problem = self._gauge(
+            "ledger_problem", "1 while this server can't read the ledger, or finds it unsound."
+        )
         self._versions: tuple[int, ...] = ()
         self._begin_at_zero()
 
@@ -106,6 +112,14 @@ class Telemetry:
     def watch_tokens(self, problem: Callable[[], str | None]) -> None:
         """Ask ``problem`` at each scrape whether the tokens file can be used."""
         self._tokens_problem.set_function(lambda: problem() is not None)
+
+    def golden_case_failed(self) -> None:
+        """Count a version whose golden case kept it from going live."""
+        self._golden_failures.inc()
+
+    def watch_ledger(self, problem: Callable[[], str | None]) -> None:
+        """Ask ``problem`` at each scrape whether the ledger can be followed."""
+        self._ledger_problem.set_function(lambda: problem() is not None)
 
     def text(self) -> bytes:
         """Return all metrics in the exposition format."""

@@ -12,12 +12,14 @@ from components.serve_model.errors import DrainingError
 from components.serve_model.prefetching import Prefetcher
 from components.serve_model.reporting import Reporter
 from components.serve_model.telemetry import Telemetry
+from model_registry.errors import GoldenCaseError
 from model_registry.ledger import Event
 from model_registry.lifecycle import Registry
 from model_registry.replicas import LoadFailure, ReplicaReport
 from model_registry.state import State, fold
 from spine.depot import DepotUnreachableError
 from spine.errors import SpinelineError
+from spine.log_lines import about
 from spine.settings import settings
 
 _LOG = logging.getLogger(__name__)
@@ -123,7 +125,8 @@ class Watcher(threading.Thread):
             self._retry_at, self.last_failure = None, None
         else:
             self._reporter.changed()
-            self._bring(self.wanted)
+            with about(version=self.wanted):
+                self._bring(self.wanted)
         is_steady = self.wanted is not None and self._live_version() == self.wanted
         self._before = state.before if is_steady else None
         self._prefetcher.want(self._before)
@@ -163,6 +166,8 @@ class Watcher(threading.Thread):
             is_passing=isinstance(error.__cause__ or error, _PASSING),
         )
         self._telemetry.swapped("failed", live=self._engine.live)
+        if isinstance(error, GoldenCaseError):
+            self._telemetry.golden_case_failed()
         traceback = None if isinstance(error, SpinelineError) else error
         _LOG.error("version %d can't go live, next try in %.0f s: %s", version, pause_s, error, exc_info=traceback)
 

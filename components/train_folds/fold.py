@@ -19,6 +19,7 @@ from model_registry.lifecycle import Registry
 from spine import progress
 from spine.journal import Status
 from spine.locks import held
+from spine.log_lines import identify
 from spine.logs import run_program
 from spine.nnunet.workspace import PLANS_NAME
 from spine.recipe import TrainingRecipe
@@ -169,6 +170,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.add_argument("--fold", required=True, type=int, choices=range(5), help="number of the fold")
         parser.add_argument("--start-from", type=int, default=0, help="version whose weights training begins with")
         given = parser.parse_args(argv)
+        identify(fold=given.fold)
         candidate = Candidate(
             root=given.root,
             plan=Plan.from_text(given.plan, where="plan"),

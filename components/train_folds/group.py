@@ -12,6 +12,7 @@ from pathlib import Path
 from components.train_folds.devices import Device, Share, assign
 from components.train_folds.outcome import FoldOutcome, State, decisive, log_tail, reason_of, signal_name
 from components.train_folds.worker import FoldJob, FoldProcesses
+from spine.log_lines import about
 from spine.logs import INTERRUPTED, told_os_error
 from spine.progress import ProgressEvent, ProgressReader
 from spine.settings import settings
@@ -142,7 +143,9 @@ class _Group:
             self._settle(run, "failed", reason=reason, tail=tail)
 
     def _start_again(self, run: _Run, code: int) -> None:
-        _LOG.warning("fold %d: killed by %s; started again from its newest checkpoint", run.job.fold, signal_name(code))
+        fold = run.job.fold
+        with about(fold=fold):
+            _LOG.warning("fold %d: killed by %s; started again from its newest checkpoint", fold, signal_name(code))
         try:
             run.start_again()
         except OSError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from spine.errors import SpinelineError
+from spine.log_lines import readable
 from spine.logs import INTERRUPTED
 
 _REFUSED = 2
@@ -80,4 +81,4 @@ def log_tail(log: Path, *, since: int) -> str:
             text = stream.read().decode(errors="replace")
     except OSError:
         return ""
-    return "\n".join(text.splitlines()[-_TAIL_LINES:])
+    return "\n".join(readable(line) for line in text.splitlines()[-_TAIL_LINES:])

@@ -47,6 +47,8 @@ def test_without_an_environment_everything_stays_below_one_folder(
         ("s3_endpoint", "http://minio:9000", "http://minio:9000"),
         ("remote", "s3://bucket/dvc", "s3://bucket/dvc"),
         ("repository", "/src", "/src"),
+        ("log_format", "json", "json"),
+        ("run", "train-candidate-x7f2", "train-candidate-x7f2"),
         ("ledger", "s3://bucket/spine/ledger", "s3://bucket/spine/ledger"),
         ("model_store", "/mnt/models", "/mnt/models"),
     ],
