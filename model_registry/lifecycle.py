@@ -12,7 +12,7 @@ from model_registry.preconditions import promotable, require_reason, require_unc
 from model_registry.replicas import DEPOT, ReplicaReport, Replicas
 from model_registry.shelf import Shelf
 from model_registry.state import State, VersionState, fold
-from model_registry.witnesses import MlflowWitness, Witness, of_servers, require_whole
+from model_registry.witnesses import PATIENCE_S, URGENT_S, MlflowWitness, Witness, of_servers, require_whole
 from spine.depot import Depot, DepotError, FolderDepot, open_depot
 from spine.errors import InvalidValueError
 from spine.settings import Settings
@@ -72,13 +72,14 @@ class Registry:
         """Return all events, their chain verified."""
         return self._ledger.events()
 
-    def whole_history(self) -> list[Event]:
+    def whole_history(self, *, is_urgent: bool = False) -> list[Event]:
         """Return all events, after asking those who have seen some: servers that are there, and MLflow if it answers.
 
-        Every change begins with it. Raises LostEventsError where one has seen an event that the ledger lacks.
+        Every change begins with it; one that ``is_urgent`` waits less for MLflow. Raises LostEventsError where one has
+        seen an event that the ledger lacks.
         """
         # Asked before the ledger is read: an event that is made meanwhile is not a lost one.
-        witnesses = self._witnesses()
+        witnesses = self._witnesses(patience_s=URGENT_S if is_urgent else PATIENCE_S)
         events = self.history()
         require_whole(events, witnesses)
         return events
@@ -178,7 +179,7 @@ class Registry:
         ``seen`` is the number of the newest event when the caller looked; raises ConflictError where anything changed
         what is in use since.
         """
-        events = self.whole_history()
+        events = self.whole_history(is_urgent=True)
         require_unchanged(events, seen=seen)
         known = rollback_target(events, to)
         return self._append(events, known, "roll back", actor, reason, after=known.version)
@@ -210,9 +211,10 @@ class Registry:
             raise NotPromotableError(version, state="revoked", wanted="revoked", expected="one not revoked yet")
         return self._append(events, known, "revoke", actor, reason, after=state.serving)
 
-    def _witnesses(self) -> list[Witness]:
+    def _witnesses(self, *, patience_s: float) -> list[Witness]:
         # Who can't be asked keeps nobody from rolling back.
-        return [*of_servers(self.present_servers()), *(self._mlflow.seen() if self._mlflow else [])]
+        mlflow = self._mlflow.seen(patience_s=patience_s) if self._mlflow else []
+        return [*of_servers(self.present_servers()), *mlflow]
 
     def _usable(self, version: int) -> VersionState:
         """Return a version whose files may be used: neither it nor its twin under another number is revoked."""

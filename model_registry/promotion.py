@@ -87,7 +87,7 @@ def roll_back(
     operator has left is not put back in use: ReplicasBehindError only tells who does not follow.
     """
     on_stage("digests")
-    seen = registry.whole_history()
+    seen = registry.whole_history(is_urgent=True)
     target = rollback_target(seen, to).version
     present = registry.present_servers()
     bundle = _verified(registry, target, is_served=bool(present))

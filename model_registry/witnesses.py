@@ -15,7 +15,8 @@ from model_registry.mirroring import ANCHOR_TAG, parse_anchor
 from model_registry.replicas import ReplicaReport
 
 _SQLITE = "sqlite:///"
-_ANSWER_S = 1.0
+PATIENCE_S, URGENT_S = 1.0, 0.3
+"""How long MLflow may take to answer; a rollback gives it less, for whoever rolls back is waited for."""
 _QUERY = "SELECT value FROM registered_model_tags WHERE name = ? AND key = ?"
 
 
@@ -52,42 +53,42 @@ def require_whole(events: Sequence[Event], witnesses: Sequence[Witness]) -> None
 class MlflowWitness:
     """What MLflow was told of the ledger, asked without its library, which takes seconds to import.
 
-    Only a local database, or a server that answers within a second, is asked: no change waits for more.
+    Only a local database, or a server that answers soon, is asked: no change waits for more.
     """
 
     def __init__(self, uri: str, *, model_name: str) -> None:
         self._uri, self._name = uri, model_name
         self._is_silent = False
 
-    def seen(self) -> list[Witness]:
+    def seen(self, *, patience_s: float = PATIENCE_S) -> list[Witness]:
         """Return the newest event that MLflow was told of; nothing where it was told of none, or does not answer."""
         if self._is_silent:
             return []
         try:
-            anchor = parse_anchor(self._tag())
+            anchor = parse_anchor(self._tag(patience_s))
         except (OSError, ValueError, sqlite3.Error):
             self._is_silent = True
             return []
         return [Witness("MLflow", *anchor)] if anchor else []
 
-    def _tag(self) -> str:
+    def _tag(self, patience_s: float) -> str:
         if self._uri.startswith(_SQLITE):
-            return _local_tag(Path(self._uri.removeprefix(_SQLITE)), self._name)
-        return _remote_tag(self._uri, self._name) if self._uri.startswith("http") else ""
+            return _local_tag(Path(self._uri.removeprefix(_SQLITE)), self._name, patience_s)
+        return _remote_tag(self._uri, self._name, patience_s) if self._uri.startswith("http") else ""
 
 
-def _local_tag(database: Path, name: str) -> str:
+def _local_tag(database: Path, name: str, patience_s: float) -> str:
     if not database.is_file():
         return ""
-    with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=_ANSWER_S)) as opened:
+    with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=patience_s)) as opened:
         row = opened.execute(_QUERY, (name, ANCHOR_TAG)).fetchone()
     return str(row[0]) if row else ""
 
 
-def _remote_tag(uri: str, name: str) -> str:
+def _remote_tag(uri: str, name: str, patience_s: float) -> str:
     question = urllib.parse.urlencode({"name": name})
     url = f"{uri.rstrip('/')}/api/2.0/mlflow/registered-models/get?{question}"
-    with urllib.request.urlopen(url, timeout=_ANSWER_S) as answer:  # noqa: S310 - the scheme was looked at
+    with urllib.request.urlopen(url, timeout=patience_s) as answer:  # noqa: S310 - the scheme was looked at
         content = json.load(answer)
     tags = content.get("registered_model", {}).get("tags", []) if isinstance(content, dict) else []
     return next((str(tag.get("value", "")) for tag in tags if tag.get("key") == ANCHOR_TAG), "")
