@@ -33,8 +33,9 @@ class Agreement:
     events: Sequence[Event]
     state: State
     aliases: Aliases | None
-    """None where MLflow has nothing yet, or can't be asked."""
+    """None where there is no MLflow yet, or it can't be asked."""
     aliases_problem: str | None
+    """Why MLflow, which is there by the settings, could not be asked."""
     replicas: Sequence[ReplicaReport]
     replicas_problem: str | None
     local: tuple[str, int | None] | None
@@ -61,14 +62,16 @@ class Agreement:
             "versions": len(self.state.versions),
             "events in the ledger": len(self.events),
             "newest event": last and f"{last.number}: {last.kind} version {last.version}, {short(last.digest)}",
-            "aliases in MLflow": dict(self.aliases.found) if self.aliases else self.aliases_problem,
+            "aliases in MLflow": dict(self.aliases.found) if self.aliases else _not_known(self.aliases_problem),
             "server": self.local and self.local[0],
             "server answers with": self.local and self.local[1],
-            "servers": [_described(report) for report in self.replicas] or self.replicas_problem,
+            "servers": [_described(report) for report in self.replicas] or _not_known(self.replicas_problem),
             "differences": self.differences(),
         }
 
     def _of_aliases(self) -> Iterator[str]:
+        if self.aliases_problem:
+            yield f"MLflow could not be asked: {self.aliases_problem}"
         if self.aliases is None:
             return
         for alias in sorted({*self.aliases.found, *self.aliases.wanted}):
@@ -123,14 +126,18 @@ def _asked(ask: Callable[[], Aliases | None]) -> tuple[Aliases | None, str | Non
     try:
         return ask(), None
     except SpinelineError as error:
-        return None, f"not known: {error}"
+        return None, str(error)
 
 
 def _reports(registry: Registry) -> tuple[list[ReplicaReport], str | None]:
     try:
         return registry.replicas().reports(), None
     except DepotError as error:
-        return [], f"not known: {error}"
+        return [], str(error)
+
+
+def _not_known(problem: str | None) -> str | None:
+    return problem and f"not known: {problem}"
 
 
 def _described(report: ReplicaReport) -> dict[str, Any]:

@@ -13,6 +13,7 @@ _SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 _REPOSITORY = r"([a-z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*"
 _TAG = r":(?!latest$)[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 _DIGEST = r"@sha256:[0-9a-f]{64}"
+_PATH = r"(/(?!\.\.?(/|$))[A-Za-z0-9._-]+)+"
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,14 @@ ResourceName = Annotated[
 ]
 SecretKey = Annotated[str, Form(r"[A-Za-z0-9._-]+", "a key of a Secret: letters, digits, '-', '_' and '.'")]
 VariableName = Annotated[str, Form(r"[A-Z_][A-Z0-9_]*", "a variable's name of upper case letters, digits and '_'")]
-Folder = Annotated[str, Form(r"(/[A-Za-z0-9._-]+)+", "an absolute path such as /spineline")]
-Url = Annotated[str, Form(r"https?://[^\s/@]+(/\S*)?", "an address such as https://name.example.org")]
+Folder = Annotated[str, Form(_PATH, "an absolute path such as /spineline")]
+Url = Annotated[
+    str, Form(r"https?://[^\s/@?#]+(/[^\s?#]*)?", "an address such as https://name.example.org, without '?' and '#'")
+]
 BucketUrl = Annotated[str, Form(r"s3://[a-z0-9][a-z0-9.-]+(/\S*)?", "an address such as s3://bucket/prefix")]
 Place = Annotated[
     str,
-    Form(r"s3://[a-z0-9][a-z0-9.-]+(/\S*)?|(/[A-Za-z0-9._-]+)+", "s3://bucket/prefix or an absolute path"),
+    Form(rf"s3://[a-z0-9][a-z0-9.-]+(/\S*)?|{_PATH}", "s3://bucket/prefix or an absolute path"),
 ]
 ImageReference = Annotated[
     str,

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 from spine.errors import SpinelineError, StepFailedError
-from spine.log_lines import readable
+from spine.log_lines import identify, readable
 from spine.logs import INTERRUPTED
 from spine.progress import ProgressEvent, ProgressReader
 from spine.settings import child_environment
@@ -94,6 +94,7 @@ def run_local(
     """
     run = LocalRun(folder=root / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{pipeline}-{os.getpid()}")
     run.folder.mkdir(parents=True)
+    identify(run=run.folder.name)
     specification = run.folder / "specification.json"
     write_json(
         specification,

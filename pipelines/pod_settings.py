@@ -4,15 +4,13 @@ from kfp import dsl
 from kfp import kubernetes as k8s
 
 from pipelines.kubernetes_values import cores_of
+from pipelines.mounts import CACHE, HOME, SCRATCH, SHARED_MEMORY
 from pipelines.profile import Kubernetes, Profile
 from pipelines.step_settings import Step, StepSettings
 
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 PRIORITY_LABEL = "kueue.x-k8s.io/priority-class"
 STEP_LABEL = "spineline.io/step"
-SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the mount point itself, not a file in it
-SCRATCH = "/tmp"  # noqa: S108 - the mount point itself, not a file in it
-HOME = "/home/spineline"
 _HOME_SIZE = "1Gi"
 _RUN_FIELD = "metadata.labels['pipeline/runid']"  # kfp resolves its placeholders in arguments, not in the environment
 _BETWEEN_ATTEMPTS = "60s"
@@ -90,7 +88,7 @@ def _image(task: dsl.PipelineTask, cluster: Kubernetes) -> None:
 def _volumes(task: dsl.PipelineTask, cluster: Kubernetes, asked: StepSettings, *, root: str, step: Step) -> None:
     k8s.mount_pvc(task, pvc_name=cluster.volume_claim, mount_path=root)
     if cluster.cache_claim and step == "pull_dataset":
-        k8s.mount_pvc(task, pvc_name=cluster.cache_claim, mount_path=f"{root}/objects")
+        k8s.mount_pvc(task, pvc_name=cluster.cache_claim, mount_path=f"{root}/{CACHE}")
     k8s.empty_dir_mount(task, volume_name="spineline-scratch", mount_path=SCRATCH, size_limit=asked.scratch)
     k8s.empty_dir_mount(task, volume_name="spineline-home", mount_path=HOME, size_limit=_HOME_SIZE)
     if asked.shared_memory:

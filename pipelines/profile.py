@@ -19,12 +19,16 @@ from pipelines.kubernetes_values import (
     VariableName,
     VolumeName,
 )
+from pipelines.mounts import is_below, root_faults, secret_faults
 from pipelines.step_settings import STEPS, Step, StepSettings
 from spine.errors import MalformedFileError
 from spine.values import Value
 
 DEFAULT_ROOT = "/spineline"
-_OURS = ("SPINELINE_ROOT", "SPINELINE_RUN", "SPINELINE_IMAGE", "SPINELINE_THREADS", "SPINELINE_METRICS_PORT")
+_OURS = (
+    "SPINELINE_ROOT", "SPINELINE_RUN", "SPINELINE_IMAGE", "SPINELINE_THREADS", "SPINELINE_METRICS_PORT", "HOME",
+    "LOGNAME", "PYTHONUNBUFFERED",
+)  # fmt: skip
 
 
 class Security(Value):
@@ -116,9 +120,9 @@ class Profile(Value):
 
     @classmethod
     def parse(cls, content: Any, *, where: Path | str) -> Self:
-        """Validate ``content``, and that the settings of each step fit one another once put together."""
+        """Validate ``content``, and that its parts fit one another, the settings of each step once put together."""
         profile = super().parse(content, where=where)
-        for reason, expected in _faults(profile.kubernetes) if profile.kubernetes else ():
+        for reason, expected in _faults(profile):
             raise MalformedFileError(where, reason=reason, expected=expected)
         return profile
 
@@ -143,20 +147,36 @@ def load_profile(name: str) -> Profile:
     return Profile.named(name, package="pipelines.profiles")
 
 
-def _faults(cluster: Kubernetes) -> Iterator[tuple[str, str]]:
+def _faults(profile: Profile) -> Iterator[tuple[str, str]]:
     """Yield what doesn't fit together, and what was expected; each value alone is sound."""
-    fields = {f"SPINELINE_{name}".upper() for name in Environment.model_fields}
-    for variable in cluster.environment.variables:
-        if variable in fields or variable in _OURS:
-            yield f"kubernetes.environment.variables.{variable} is set by the profile itself", "another variable"
+    if profile.kubeflow.host and profile.kubeflow.port_forward:
+        yield f"kubeflow.port_forward is {profile.kubeflow.port_forward!r} beside a host", "one of the two"
+    cluster, root = profile.kubernetes, profile.shared_root
+    if cluster is None:
+        return
+    for taken in root_faults(root):
+        yield f"root is {root!r}", f"a folder of its own such as {DEFAULT_ROOT}: a pod has its own {taken}"
+    yield from _faults_of_environment(cluster, root=root)
     if cluster.cache_claim == cluster.volume_claim:
         told = f"kubernetes.cache_claim is {cluster.cache_claim!r}, the root's own"
         yield told, "another claim, or none: the cache lies in the root then"
     for step in STEPS:
-        yield from _faults_of(cluster, step)
+        yield from _faults_of(cluster, step, root=root)
 
 
-def _faults_of(cluster: Kubernetes, step: Step) -> Iterator[tuple[str, str]]:
+def _faults_of_environment(cluster: Kubernetes, *, root: str) -> Iterator[tuple[str, str]]:
+    fields = {f"SPINELINE_{name}".upper() for name in Environment.model_fields}
+    for variable in cluster.environment.variables:
+        if variable in fields or variable in _OURS:
+            yield f"kubernetes.environment.variables.{variable} is set by the profile itself", "another variable"
+    for field in ("ledger", "model_store"):
+        place = getattr(cluster.environment, field)
+        if place and place.startswith("/") and (place == root or not is_below(place, root)):
+            told = f"kubernetes.environment.{field} is {place!r}"
+            yield told, f"a folder below the root {root}, or s3://…: no other outlives the pod"
+
+
+def _faults_of(cluster: Kubernetes, step: Step, *, root: str) -> Iterator[tuple[str, str]]:
     settings, own = cluster.settings_of(step), cluster.steps.get(step, StepSettings()).model_fields_set
     for field, value, expected in settings.faults():
         place = f"kubernetes.steps.{step}.{field}" if field in own else f"kubernetes.defaults.{field} (of {step})"
@@ -165,3 +185,6 @@ def _faults_of(cluster: Kubernetes, step: Step) -> Iterator[tuple[str, str]]:
         # kfp names a pod's volumes after what they show, and the volumes of a pod need different names.
         if secret.folder and secret.name in (cluster.volume_claim, cluster.cache_claim):
             yield f"a secret of {step} with a folder is named {secret.name!r}", "another name than that of a claim"
+    folders = [secret.folder for secret in settings.secrets if secret.folder]
+    for folder, hidden in secret_faults(folders, root=root):
+        yield f"the folder of a secret of {step} is {folder!r}", f"another folder: it would hide {hidden}"

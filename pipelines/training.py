@@ -1,5 +1,6 @@
 """A training run from its request to its outcome, on this machine or on a cluster."""
 
+import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -30,12 +31,20 @@ if TYPE_CHECKING:
     from pipelines.cluster.launching import Launch
 
 PIPELINE = "train-candidate"
+_PASSWORD = re.compile(r"^(\w[\w+.-]*://[^/:@]*):[^/]*@")
+_ANCESTOR = re.compile(r"([~^]\d*)+$")
+_NO_REVISION = re.compile(r"^$|^[-/]|[\0-\x20\x7f~^:?*\[\\]|\.\.|//|@\{|(^|/)\.|\.lock(/|$)|[./]$")
+"""What `git check-ref-format` refuses in a name, and a leading dash, which would be an option."""
 _LOCAL_WORKERS = 2  # as many tasks of a loop as kfp's local runner has at a time
 
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """What a run is to train, on which data, and how it will be judged."""
+    """What a run is to train, on which data, and how it will be judged.
+
+    Raises InvalidValueError for a revision that git could not have, and for a password in a URL: a run's arguments and
+    records are for many to read.
+    """
 
     repository: str
     revision: str
@@ -43,6 +52,14 @@ class TrainingRequest:
     recipe: Recipe
     policy: Policy
     start_from: int
+
+    def __post_init__(self) -> None:
+        if _NO_REVISION.search(_ANCESTOR.sub("", self.revision)):
+            raise InvalidValueError("dataset", self.revision, expected="a branch, tag or commit, as git names them")
+        for name, url in (("repository", self.repository), ("remote", self.remote)):
+            if found := _PASSWORD.match(url):
+                expected = "one without a password: a credential helper has it (docs/profiles.md)"
+                raise InvalidValueError(name, f"{found[1]}:…@{url[found.end() :]}", expected=expected)
 
     def arguments(self, *, root: str) -> dict[str, Any]:
         """Return the pipeline's arguments; recipe and policy travel as JSON, whole."""

@@ -28,6 +28,12 @@ def about(*, fold: int | None = None, version: int | None = None) -> Iterator[No
         _of_context.reset(token)
 
 
+def current_fold() -> int | None:
+    """Return the fold that a line would name here and now."""
+    fold = _ids().get("fold")
+    return fold if isinstance(fold, int) else None
+
+
 class TextLine(logging.Formatter):
     """Time, logger, level and message; a traceback follows on lines of its own."""
 
@@ -47,8 +53,7 @@ class JsonLine(logging.Formatter):
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            **_of_process,
-            **_of_context.get(),
+            **_ids(),
             "message": record.getMessage(),
         }
         if record.exc_info and record.exc_info[0]:
@@ -66,6 +71,10 @@ def readable(line: str) -> str:
     except (ValueError, KeyError, TypeError):
         return line
     return "\n".join(str(part) for part in parts)
+
+
+def _ids() -> Mapping[str, str | int]:
+    return {**_of_process, **_of_context.get()}
 
 
 def _known(**ids: str | int | None) -> dict[str, str | int]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from spine.log_lines import current_fold
 from spine.logs import say
 from spine.settings import settings
 
@@ -23,6 +24,8 @@ class ProgressEvent(BaseModel):
     total: float
     note: str = ""
     at: float
+    fold: int | None = None
+    """Fold that it is about, where the process that tells it works for one."""
 
 
 _followers: list[Callable[[ProgressEvent], None]] = []
@@ -40,7 +43,7 @@ def followed(show: Callable[[ProgressEvent], None]) -> Iterator[None]:
 
 def report(step: str, task: str, *, done: float, total: float, note: str = "") -> None:
     """Append an event to the progress file that the run reads, or tell it on stderr where there is none."""
-    event = ProgressEvent(step=step, task=task, done=done, total=total, note=note, at=time.time())
+    event = ProgressEvent(step=step, task=task, done=done, total=total, note=note, at=time.time(), fold=current_fold())
     if _followers:
         for show in _followers:
             show(event)

@@ -28,7 +28,7 @@ class Value(BaseModel):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            raise MalformedFileError(where, reason=_fault(error), expected=f"a {_words(cls.__name__)}") from error
+            raise MalformedFileError(where, reason=_fault(error), expected=_one(cls.__name__)) from error
 
     @classmethod
     def from_json(cls, text: str, *, where: Path | str) -> Self:
@@ -43,9 +43,9 @@ class Value(BaseModel):
     def from_yaml(cls, path: Path) -> Self:
         """Read one YAML file."""
         if not path.is_file():
-            raise MissingPathError(path, expected=f"a YAML file with a {_words(cls.__name__)}")
+            raise MissingPathError(path, expected=f"a YAML file with {_one(cls.__name__)}")
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a safe loader
         except (OSError, UnicodeDecodeError) as error:
             raise MalformedFileError(path, reason=f"can't be read ({error})", expected="UTF-8 YAML") from error
         except yaml.YAMLError as error:
@@ -65,6 +65,21 @@ class Value(BaseModel):
             return cls.from_yaml(path)
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, which refuses a key that is given twice: of two values the last would win without a word."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            # Keys that are no scalars are refused when the mapping is made.
+            if isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in seen:
+                    raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} twice", problem_mark=key.start_mark)
+                seen.add((key.tag, key.value))
+        return node
+
+
 def _fault(error: ValidationError) -> str:
     # A field that is not known is mostly a known one misspelt, which is then missed as well.
     faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
@@ -79,6 +94,11 @@ def _yaml_fault(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
     return f"not YAML{place} ({getattr(error, 'problem', None) or 'unreadable'})"
+
+
+def _one(name: str) -> str:
+    words = _words(name)
+    return f"an {words}" if words[0] in "aeiou" else f"a {words}"
 
 
 def _words(name: str) -> str:

@@ -20,6 +20,7 @@ from model_registry.bundle import list_files as listed
 from model_registry.gate import judge
 from model_registry.lifecycle import Registry
 from model_registry.policy import Floors, Policy
+from spine import log_lines
 from spine.labels import VERTEBRAE
 from spine.metrics.scans import score_scan
 from spine.metrics.scores import Evaluation
@@ -200,6 +201,12 @@ def _evaluation(name: str) -> Evaluation:
         score_scan(case=f"case_{number}", patient=None, reference=volume, prediction=volume) for number in range(2)
     )
     return Evaluation(name=name, scans=scans, summary=summarize(scans))
+
+
+@pytest.fixture(autouse=True)
+def _without_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Log lines of one test don't carry the ids that another gave to this process."""
+    monkeypatch.setattr(log_lines, "_of_process", {})
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """Predict and score: out-of-fold for the training cases, the ensemble of folds for the locked test set."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from components.evaluate_folds.predictions import Predictions
 from model_registry.champion import Champion, champion_of, dataset_of
 from model_registry.lifecycle import Registry
 from model_registry.models import load_segmenter, postprocessing_of
+from spine.arguments import Arguments
 from spine.dataset import Manifest
 from spine.errors import InvalidValueError
 from spine.logs import run_program
@@ -105,7 +105,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the step from the command line; the record is the last line of stdout."""
 
     def work() -> str:
-        parser = argparse.ArgumentParser(prog="python -m components.evaluate_folds", description=__doc__)
+        parser = Arguments(prog="python -m components.evaluate_folds", description=__doc__)
         parser.add_argument("--root", default=str(settings().root_path), help="shared root (default: %(default)s)")
         parser.add_argument("--plan", required=True, help="the plan's record, as plan_training printed it")
         parser.add_argument("--recipe", required=True, help="name of a recipe, a path to a .yaml, or its JSON")

@@ -1,6 +1,5 @@
 """Judge a candidate's evaluation under a policy, against the model in use where there is one."""
 
-import argparse
 from pathlib import Path
 
 from components.gate_candidate.report import make_pictures, write_pictures, write_report
@@ -10,6 +9,7 @@ from model_registry.lifecycle import Registry
 from model_registry.policy import Policy, given_policy
 from model_registry.verdict import Verdict
 from spine import progress
+from spine.arguments import Arguments
 from spine.logs import run_program
 from spine.metrics.alternatives import read_alternatives
 from spine.records import ALTERNATIVES_FILE, MASKS_FOLDER, OUT_OF_FOLD_FILE, TEST_FILE, EvaluationRecord, Plan
@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the step from the command line; the verdict is the last line of stdout."""
 
     def work() -> str:
-        parser = argparse.ArgumentParser(prog="python -m components.gate_candidate", description=__doc__)
+        parser = Arguments(prog="python -m components.gate_candidate", description=__doc__)
         parser.add_argument("--root", default=str(settings().root_path), help="shared root (default: %(default)s)")
         parser.add_argument("--plan", required=True, help="the plan's record")
         parser.add_argument("--evaluation", required=True, help="the evaluation's record, as evaluate_folds printed it")

@@ -12,6 +12,7 @@ import signal
 import threading
 from pathlib import Path
 
+from spine.arguments import Arguments
 from spine.errors import InvalidValueError
 from spine.logs import run_program
 from spine.settings import settings
@@ -39,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the monitor from the command line."""
 
     def work() -> str:
-        parser = argparse.ArgumentParser(
+        parser = Arguments(
             prog="python -m components.monitor_root",
             description=__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,

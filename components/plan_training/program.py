@@ -1,9 +1,9 @@
 """Plan with nnU-Net and preprocess the training cases, found again by the digests of data set and recipe."""
 
-import argparse
 from pathlib import Path
 
 from spine import progress
+from spine.arguments import Arguments
 from spine.errors import DigestMismatchError, InvalidValueError
 from spine.locks import held
 from spine.logs import run_program
@@ -112,7 +112,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the step from the command line; the record is the last line of stdout."""
 
     def work() -> str:
-        parser = argparse.ArgumentParser(prog="python -m components.plan_training", description=__doc__)
+        parser = Arguments(prog="python -m components.plan_training", description=__doc__)
         parser.add_argument("--root", default=str(settings().root_path), help="shared root (default: %(default)s)")
         parser.add_argument("--dataset", required=True, help="the data set's record, as pull_dataset printed it")
         parser.add_argument("--recipe", required=True, help="name of a recipe, a path to a .yaml, or its JSON")

@@ -1,6 +1,5 @@
 """Prepare a data set: check every raw case, bring it to one canonical form, split by patient, report."""
 
-import argparse
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from components.prepare_dataset.report import REPORT_FILE, write_report
 from components.prepare_dataset.set_aside import read_set_aside
 from components.prepare_dataset.splits import SplitLock
 from spine import progress
+from spine.arguments import Arguments
 from spine.dataset import MANIFEST_FILE, Manifest
 from spine.errors import InvalidValueError
 from spine.logs import run_program
@@ -121,7 +121,7 @@ def _require_enough(prepared: Prepared, *, allowed: float, raw: Path, report: Pa
 
 def main(argv: list[str] | None = None) -> int:
     """Run the step from the command line, as ``dvc.yaml`` does."""
-    parser = argparse.ArgumentParser(prog="python -m components.prepare_dataset", description=__doc__)
+    parser = Arguments(prog="python -m components.prepare_dataset", description=__doc__)
     parser.add_argument("--raw", type=Path, required=True, help="folder of raw scans, in one of the layouts")
     parser.add_argument("--output", type=Path, required=True, help="folder of the prepared data set")
     parser.add_argument("--layout", choices=sorted(LAYOUTS), help="layout of the raw scans (default: recognised)")

@@ -1,6 +1,5 @@
 """Promote an approved version, or roll back to an earlier one; each is one event, made after the checks."""
 
-import argparse
 from pathlib import Path
 from typing import Self
 
@@ -10,6 +9,7 @@ from model_registry.lifecycle import Registry
 from model_registry.promotion import DEADLINE_S, Change, Golden
 from model_registry.rehearsal import Rehearsal, rehearse, rehearse_rollback
 from spine import progress
+from spine.arguments import Arguments
 from spine.logs import run_program
 from spine.settings import Settings, settings
 from spine.steps import run_step
@@ -118,7 +118,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the step from the command line; the event is the last line of stdout."""
 
     def work() -> str:
-        parser = argparse.ArgumentParser(prog="python -m components.promote_model", description=__doc__)
+        parser = Arguments(prog="python -m components.promote_model", description=__doc__)
         parser.add_argument("action", choices=["promote", "roll-back"])
         parser.add_argument("--root", default=str(settings().root_path), help="shared root (default: %(default)s)")
         parser.add_argument("--version", type=int, default=0, help="the version to promote, or to roll back to")

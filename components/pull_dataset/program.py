@@ -1,6 +1,5 @@
 """Pull a data set's revision into the shared root: every object checked by its hash, only what is missing moved."""
 
-import argparse
 import shutil
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from components.pull_dataset.listing import Contents, read_listing
 from components.pull_dataset.local_objects import LocalObjects, flush_all
 from components.pull_dataset.meter import STEP, Meter
 from components.pull_dataset.pointer import Pointer, resolve
+from spine.arguments import Arguments
 from spine.dataset import Manifest
 from spine.errors import SpinelineError
 from spine.logs import run_program
@@ -127,7 +127,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the step from the command line; the record is the last line of stdout."""
 
     def work() -> str:
-        parser = argparse.ArgumentParser(prog="python -m components.pull_dataset", description=__doc__)
+        parser = Arguments(prog="python -m components.pull_dataset", description=__doc__)
         parser.add_argument("--root", default=str(settings().root_path), help="shared root (default: %(default)s)")
         parser.add_argument("--repository", default=settings().repository, help="git repository with dvc.lock")
         parser.add_argument("--revision", default="HEAD", help="branch, tag or commit (default: %(default)s)")

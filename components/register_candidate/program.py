@@ -1,6 +1,5 @@
 """Register a candidate whose verdict passes as the next model version; any other is told and left alone."""
 
-import argparse
 import json
 import logging
 import time
@@ -17,6 +16,7 @@ from model_registry.origins import origins_of
 from model_registry.tracking import candidate_folder_of, deliver, open_store
 from model_registry.verdict import Verdict
 from spine import progress
+from spine.arguments import Arguments
 from spine.errors import InvalidValueError, SpinelineError
 from spine.journal import JOURNAL_FILE
 from spine.locks import held
@@ -218,7 +218,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the step from the command line; the version's record, or the reason, is the last line of stdout."""
 
     def work() -> str:
-        parser = argparse.ArgumentParser(prog="python -m components.register_candidate", description=__doc__)
+        parser = Arguments(prog="python -m components.register_candidate", description=__doc__)
         parser.add_argument("--root", default=str(settings().root_path), help="shared root (default: %(default)s)")
         parser.add_argument("--recipe", required=True, help="name of a recipe, a path to a .yaml, or its JSON")
         for name in ("plan", "checkpoints", "evaluation", "verdict"):

@@ -26,6 +26,7 @@ from components.serve_model.errors import ListenError, UnprotectedError
 from components.serve_model.limits import MIB, Limits
 from components.serve_model.presence import ServerInfo, announce, sole_server, withdraw
 from components.serve_model.tokens import Tokens
+from spine.arguments import Arguments
 from spine.errors import InvalidValueError
 from spine.logs import run_program
 from spine.settings import settings
@@ -145,7 +146,7 @@ def _info(host: str, port: int) -> ServerInfo:
 def main(argv: list[str] | None = None) -> int:
     """Run the server from the command line."""
     defaults = Limits()
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="python -m components.serve_model",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -110,12 +110,14 @@ class Watcher(threading.Thread):
             self._retry_at = time.monotonic() + self._retry_pause_s
             return
         self._follow(state)
-        self._telemetry.behind.set(self._live_version() != self.wanted)
+        self._tell_whether_behind()
         self._reporter.changed()
 
     def _follow(self, state: State) -> None:
         self._drop_revoked(state)
         self.wanted = state.serving
+        # Told now, too: a load that hangs would never come to tell.
+        self._tell_whether_behind()
         live = self._live_version()
         if live is not None and self.wanted is None:
             _LOG.warning("version %d was taken back and no version is in use", live)
@@ -202,6 +204,9 @@ class Watcher(threading.Thread):
     def _live_version(self) -> int | None:
         live = self._engine.live
         return None if live is None else live.version
+
+    def _tell_whether_behind(self) -> None:
+        self._telemetry.behind.set(self._live_version() != self.wanted)
 
     def _told(self, error: Exception) -> str:
         line = (str(error).splitlines() or [""])[0] or type(error).__name__

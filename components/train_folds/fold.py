@@ -1,6 +1,5 @@
 """The process that trains one fold: ``python -m components.train_folds.fold``, started by the group."""
 
-import argparse
 import logging
 import sys
 import threading
@@ -17,6 +16,7 @@ from components.train_folds.watch import FoldWatch
 from components.train_folds.worker import end_with_parent
 from model_registry.lifecycle import Registry
 from spine import progress
+from spine.arguments import Arguments
 from spine.journal import Status
 from spine.locks import held
 from spine.log_lines import identify
@@ -163,7 +163,7 @@ def main(argv: list[str] | None = None) -> int:
     """Train one fold; its record is the last line of stdout."""
 
     def work() -> str:
-        parser = argparse.ArgumentParser(prog="python -m components.train_folds.fold", description=__doc__)
+        parser = Arguments(prog="python -m components.train_folds.fold", description=__doc__)
         parser.add_argument("--root", required=True, type=Path, help="shared root")
         parser.add_argument("--plan", required=True, help="the plan's record")
         parser.add_argument("--training", required=True, help="the recipe's training section, as JSON")

@@ -1,6 +1,5 @@
 """Train a group of folds on the devices that are there, each continued from its newest checkpoint that verifies."""
 
-import argparse
 import json
 import logging
 import sys
@@ -20,8 +19,10 @@ from model_registry.bundle import Bundle
 from model_registry.lifecycle import Registry
 from model_registry.tracking import LiveTracking, open_store
 from spine import progress
+from spine.arguments import Arguments
 from spine.errors import InvalidValueError
 from spine.journal import JOURNAL_FILE, Journal, Status
+from spine.log_lines import about
 from spine.logs import run_program
 from spine.nnunet.checkpoint_files import held, position_of
 from spine.progress import ProgressEvent
@@ -130,7 +131,8 @@ def _followed(candidate: Candidate, recipe: Recipe, folds: Sequence[int]) -> Ite
 
 
 def _tell(event: ProgressEvent) -> None:
-    progress.report(event.step, event.task, done=event.done, total=event.total, note=event.note)
+    with about(fold=event.fold):
+        progress.report(event.step, event.task, done=event.done, total=event.total, note=event.note)
 
 
 def _status(outcomes: Sequence[FoldOutcome]) -> Status:
@@ -182,7 +184,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the step from the command line; the records are the last line of stdout, as a JSON list."""
 
     def work() -> str:
-        parser = argparse.ArgumentParser(prog="python -m components.train_folds", description=__doc__)
+        parser = Arguments(prog="python -m components.train_folds", description=__doc__)
         parser.add_argument("--root", default=str(settings().root_path), help="shared root (default: %(default)s)")
         parser.add_argument("--plan", required=True, help="the plan's record, as plan_training printed it")
         parser.add_argument("--recipe", required=True, help="name of a recipe, a path to a .yaml, or its JSON")

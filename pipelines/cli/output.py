@@ -1,21 +1,21 @@
 """How commands report: tables for people, strict JSON for programs, progress while work goes on."""
 
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.cli.progress_lines import ProgressLines
+from spine.log_lines import about
 from spine.logs import is_json, say
 from spine.progress import ProgressEvent
 from spine.storage import strict_json
 
-_QUIET_S = 10.0
 _FILE_WIDTH = 160
 """Columns where the output is no terminal: a log should not lose the ends of its cells."""
 
@@ -30,8 +30,8 @@ class _Errors(Console):
             super().print(*objects, **how)
 
 
-console = Console(width=None if sys.stdout.isatty() else _FILE_WIDTH)
-errors = _Errors(stderr=True, width=None if sys.stderr.isatty() else _FILE_WIDTH)
+console = Console(emoji=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
+errors = _Errors(stderr=True, emoji=False, width=None if sys.stderr.isatty() else _FILE_WIDTH)
 
 
 def print_json(value: object) -> None:
@@ -41,11 +41,11 @@ def print_json(value: object) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table; numbers are given with the digits that mean something."""
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    # As text: a name in brackets is no markup.
+    table = Table(title=Text(title, style="bold"), title_justify="left", header_style="bold")
     for column in columns:
         table.add_column(column)
     for row in rows:
-        # As text: a name in brackets is no markup.
         table.add_row(*(Text(shown(cell)) for cell in row))
     console.print(table)
 
@@ -59,51 +59,56 @@ def shown(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-class ProgressView:
+class ProgressView(Protocol):
     """Shows progress events: bars on a terminal, a line now and then elsewhere."""
-
-    def __init__(self, progress: Progress | None) -> None:
-        self._progress = progress
-        self._bars: dict[tuple[str, str], TaskID] = {}
-        self._told: dict[tuple[str, str], float] = {}
 
     def show(self, event: ProgressEvent) -> None:
         """Show one event."""
+
+    def begin_part(self) -> None:
+        """Show what comes next apart from what was, where a step runs a second time."""
+
+
+class _Bars:
+    """Progress on a terminal: a bar a task."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._bars: dict[tuple[str, str], TaskID] = {}
+
+    def show(self, event: ProgressEvent) -> None:
         key = (event.step, event.task)
-        if self._progress is None:
-            self._tell(key, event)
-            return
         if key not in self._bars:
             self._bars[key] = self._progress.add_task(f"{event.step}: {event.task}", total=event.total, note="")
         self._progress.update(self._bars[key], completed=event.done, total=event.total, note=event.note)
 
     def begin_part(self) -> None:
-        """Show what comes next in bars of its own, where a step runs a second time."""
         self._bars.clear()
-        self._told.clear()
-
-    def _tell(self, key: tuple[str, str], event: ProgressEvent) -> None:
-        is_last = event.done >= event.total
-        if is_last or key not in self._told or time.monotonic() - self._told[key] > _QUIET_S:
-            self._told[key] = time.monotonic()
-            note = f"  {event.note}" if event.note else ""
-            errors.print(f"{event.step}: {event.task} {event.done:g}/{event.total:g}{note}", highlight=False)
 
 
 @contextmanager
 def progress_view() -> Iterator[ProgressView]:
     """Yield a view of progress on stderr."""
     if is_json() or not errors.is_terminal:
-        yield ProgressView(None)
+        lines = ProgressLines(_tell)
+        with lines.kept_up():
+            yield lines
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         TextColumn("{task.completed:g}/{task.total:g}"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("[dim]{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", style="dim", markup=False),
     )
     with Progress(*columns, console=errors) as progress:
-        yield ProgressView(progress)
+        yield _Bars(progress)
+
+
+def _tell(event: ProgressEvent) -> None:
+    note = f"  {event.note}" if event.note else ""
+    with about(fold=event.fold):
+        line = f"{event.step}: {event.task} {event.done:g}/{event.total:g}{note}"
+        errors.print(line, highlight=False, markup=False, soft_wrap=True)

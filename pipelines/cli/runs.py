@@ -33,7 +33,7 @@ def run(
     seed: Annotated[
         int | None, typer.Option(min=0, help="Seed in place of the recipe's: two runs show what chance does.")
     ] = None,
-    start_from: Annotated[int, typer.Option(help="Version whose weights training begins with; 0 for none.")] = 0,
+    start_from: Annotated[int, typer.Option(min=0, help="Version whose weights training begins with; 0 for none.")] = 0,
     repository: Annotated[str | None, typer.Option(help="Git repository whose dvc.lock versions the data.")] = None,
     profile: Annotated[
         str | None, typer.Option(help="Profile of the cluster, or a path to a .yaml, for --on kubernetes.")
@@ -83,7 +83,7 @@ def run(
         start_from=start_from,
     )
     if on == "kubernetes":
-        choice = Choice(profile=profile or PROFILE, host=host, as_json=as_json)
+        choice = Choice(profile=PROFILE if profile is None else profile, host=host, as_json=as_json)
         return train(request, choice, detach=detach, cron=cron, unchecked=unchecked)
     _refuse_without_cluster(profile=profile, host=host, detach=detach, cron=cron, unchecked=unchecked)
     with progress_view() as view:
@@ -91,9 +91,9 @@ def run(
     if as_json:
         print_json(outcome.as_json())
     else:
-        console.print(outcome.verdict.summary, highlight=False)
+        console.print(outcome.verdict.summary, highlight=False, markup=False)
         where = f"registered as version {outcome.version.version}" if outcome.version else "not registered"
-        console.print(f"{where}; report: {outcome.report}", highlight=False, soft_wrap=True)
+        console.print(f"{where}; report: {outcome.report}", highlight=False, markup=False, soft_wrap=True)
     if outcome.verdict.outcome != "pass":
         errors.print(f"the gate's verdict is '{outcome.verdict.outcome}'", style="red")
         return 1
@@ -117,13 +117,13 @@ def compile_pipelines(
         print_json([str(file) for file in files])
         return
     for file in files:
-        console.print(str(file), soft_wrap=True)
+        console.print(str(file), markup=False, soft_wrap=True)
 
 
 def _refuse_without_cluster(**given: object) -> None:
     """Raise InvalidValueError for an option that means nothing on this machine."""
     for name, value in given.items():
-        if value:
+        if value is not None and value is not False:
             raise InvalidValueError(f"--{name}", value, expected="--on kubernetes with it")
 
 

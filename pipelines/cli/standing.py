@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipelines.cli.cluster_options import PROFILE, Choice, HostOption, ProfileOption
-from pipelines.cli.cluster_runs import show_run
 from pipelines.cli.output import console, errors, print_json, print_table
+from pipelines.cli.run_status import show_run
 from spine.errors import InvalidValueError
 from spine.settings import settings
 
@@ -110,7 +110,10 @@ def _warn_of_lost_events(registry: "Registry") -> None:
 
 
 def _repair(registry: "Registry", found: "Agreement") -> None:
-    """Mend what can be mended; raises LostEventsError where the ledger is what has to be mended first."""
+    """Mend what can be mended; raises what kept MLflow from being told once the silent servers are forgotten.
+
+    Raises LostEventsError where the ledger is what has to be mended first.
+    """
     from model_registry.errors import LostEventsError
     from pipelines.agreement import forget_silent
     from pipelines.aliases import mirror
@@ -118,9 +121,11 @@ def _repair(registry: "Registry", found: "Agreement") -> None:
     lost = next(found.lost_events(), None)
     if lost:
         raise LostEventsError(lost)
-    mirror(registry, settings())
-    for name in forget_silent(registry):
-        errors.print(f"forgot server {name}, which is silent", highlight=False, markup=False, soft_wrap=True)
+    try:
+        mirror(registry, settings())
+    finally:
+        for name in forget_silent(registry):
+            errors.print(f"forgot server {name}, which is silent", highlight=False, markup=False, soft_wrap=True)
 
 
 def _versions_of(event: "Event") -> tuple[int | None, ...]:

@@ -5,7 +5,7 @@ import re
 from pipelines.kubernetes_values import is_pinned
 from pipelines.linting.compiled import CompiledPipeline
 from pipelines.linting.rule import Faults, Rule
-from pipelines.pod_settings import HOME, SCRATCH, SHARED_MEMORY
+from pipelines.mounts import HOME, SCRATCH, SHARED_MEMORY
 
 _SECRET_NAME = re.compile(
     r"PASSWORD|PASSWD|SECRET|TOKEN(?!S$|S?_FILE$)|ACCESS_KEY|API_?KEY|CREDENTIAL|PRIVATE_KEY|COOKIE"
@@ -66,14 +66,15 @@ def _folder_tracking(pipeline: CompiledPipeline) -> Faults:
 
 def _buffered(pipeline: CompiledPipeline) -> Faults:
     for pod in pipeline.pods:
-        if not pod.environment.get("PYTHONUNBUFFERED"):
-            yield pod.name, "has no PYTHONUNBUFFERED"
+        value = pod.environment.get("PYTHONUNBUFFERED", "")
+        if not value.strip("0"):  # which Python takes for off
+            yield pod.name, f"has PYTHONUNBUFFERED={value}" if value else "has no PYTHONUNBUFFERED"
 
 
 def _placeholders(pipeline: CompiledPipeline) -> Faults:
     for pod in pipeline.pods:
-        if any("{{$." in value for value in pod.environment.values()):
-            yield pod.name, "has a placeholder of kfp in its environment"
+        if any("{{" in value for value in pod.environment.values()):
+            yield pod.name, "has a placeholder in its environment"
 
 
 POD_RULES = (
@@ -127,7 +128,7 @@ POD_RULES = (
     ),
     Rule(
         "placeholder-in-environment",
-        "kfp resolves placeholders in arguments only: the step would read the placeholder itself",
+        "kfp resolves placeholders in arguments only: the step would read it as it is, or what Argo puts there",
         "use_field_path_as_env",
         _placeholders,
     ),

@@ -25,8 +25,10 @@ PATH = re.compile(
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 KINDS = {
     "deployment": "Deployment", "statefulset": "StatefulSet", "service": "Service", "pvc": "PersistentVolumeClaim",
-    "secret": "Secret",
+    "secret": "Secret", "hpa": "HorizontalPodAutoscaler", "inferenceservice": "InferenceService",
 }  # fmt: skip
+OWN_OVERLAY = "my-overlay/"
+"""What docs/install.md has its reader write."""
 OF_OTHERS = {"ml-pipeline-ui", "main"}
 """A Service of Kubeflow, and the container of a step, which Argo names."""
 UNITS = {
@@ -134,7 +136,7 @@ def test_what_kubectl_is_asked_for_is_in_the_manifests(document, shell_blocks, o
 
 def test_every_call_of_kubectl_names_its_namespace_or_manifests_that_do(document, shell_blocks):
     for words in _calls_of(document, shell_blocks, "kubectl"):
-        of_all_namespaces = words[1] in ("kustomize", "version") or words[1:3] == ["label", "namespace"]
+        of_all_namespaces = words[1] in ("kustomize", "version") or words[2:3] == ["namespace"]
         by_manifest = "-k" in words or "-f" in words
         assert of_all_namespaces or by_manifest or words[1] in ("--namespace", "-n"), (
             f"{document.name}: {' '.join(words)}"
@@ -144,7 +146,7 @@ def test_every_call_of_kubectl_names_its_namespace_or_manifests_that_do(document
 def test_overlays_that_are_applied_are_there(document, shell_blocks):
     for words in _calls_of(document, shell_blocks, "kubectl"):
         for option, given in itertools.pairwise(words):
-            if option == "-k":
+            if option == "-k" and given != OWN_OVERLAY:
                 assert (PROJECT / given / "kustomization.yaml").is_file(), f"{document.name}: {given}"
             if option == "-f":
                 assert (PROJECT / given).is_file(), f"{document.name}: {given}"
@@ -180,6 +182,52 @@ def test_install_makes_every_secret_with_every_key_that_pods_ask_for(objects):
     for name, keys in asked.items():
         assert f"create secret generic {name} " in text, name
         assert all(f"{key}=" in text for key in keys), f"{name}: {keys}"
+
+
+@pytest.mark.parametrize("ours", OVERLAYS, ids=lambda path: path.parent.name)
+def test_the_overlay_that_install_shows_puts_everything_into_a_namespace_that_is_there(ours, tmp_path):
+    if shutil.which("kubectl") is None:
+        pytest.skip("no kubectl, which renders the manifests")
+    shown = re.findall(r"```yaml\n(apiVersion: .*?)```", (PROJECT / "docs" / "install.md").read_text(), flags=re.S)
+    assert len(shown) == 1
+    shutil.copytree(PROJECT / "infra" / "kubernetes", tmp_path / "infra" / "kubernetes")
+    own = tmp_path / OWN_OVERLAY
+    own.mkdir()
+    (own / "kustomization.yaml").write_text(shown[0].replace("single-node", ours.parent.name))
+    done = subprocess.run(["kubectl", "kustomize", own], capture_output=True, text=True, check=True, timeout=60)
+    made = list(yaml.safe_load_all(done.stdout))
+    assert not {"Namespace", "ResourceQuota", "LimitRange"} & {each["kind"] for each in made}
+    assert {each["metadata"]["namespace"] for each in made} == {"kubeflow"}
+    assert "image: registry.example.org/spineline/serve:" in done.stdout
+
+
+def test_no_page_makes_or_labels_a_namespace_for_its_reader(document, shell_blocks):
+    for words in _calls_of(document, shell_blocks, "kubectl"):
+        assert "infra/kubernetes/base/namespace.yaml" not in words, f"{document.name}: {' '.join(words)}"
+
+
+def test_a_copy_of_a_pod_is_one_that_a_restricted_namespace_takes_and_that_gets_ready(document, shell_blocks):
+    for words in _calls_of(document, shell_blocks, "kubectl"):
+        if "debug" in words:  # that profile drops the probes, which a `sleep` never answers, and adds no capability
+            assert "--profile=restricted" in words, f"{document.name}: {' '.join(words)}"
+
+
+def test_the_newest_pod_is_found_by_its_age(document, shell_blocks):
+    for line in "\n".join(shell_blocks(document)).splitlines():
+        if "get pods" in line and "tail -n 1" in line:
+            assert "--sort-by=.metadata.creationTimestamp" in line, f"{document.name}: {line}"
+
+
+def test_the_lenient_policy_of_the_first_run_asks_nothing_of_a_network():
+    from model_registry.policy import load_policy
+
+    told = " ".join((PROJECT / "docs" / "first-run.md").read_text(encoding="utf-8").split())
+    assert "floors to 0, `wrong_level_rate_at_most` to 1 and both margins to 0.9" in told
+    given = load_policy("demo").model_dump(exclude_unset=True)
+    floors, champion = given["floors"], given["champion"]
+    at_most = {name for name in floors if name.endswith("_at_most")}
+    assert at_most == {"wrong_level_rate_at_most"}
+    assert {name for name in champion if name.startswith("margin")} == {"margin_overall", "margin_region"}
 
 
 def test_profiles_that_are_shown_are_profiles():

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from model_registry.errors import TrackingError
 from model_registry.ledger import Event
 from model_registry.lifecycle import Registry
 from model_registry.replicas import LoadFailure, ReplicaReport
@@ -93,3 +94,15 @@ def test_where_mlflows_library_is_missing_the_rest_is_told(tmp_path, monkeypatch
     told = agreement(Registry(tmp_path), ask_mlflow=lambda state: aliases_now(services, state)).as_json()
     assert "library is not installed" in told["aliases in MLflow"]
     assert told["events in the ledger"] == 0
+    (difference,) = told["differences"]
+    assert "MLflow could not be asked: " in difference and "library is not installed" in difference
+
+
+def test_an_mlflow_that_can_not_be_asked_is_a_difference_and_one_that_is_not_there_is_none(tmp_path):
+    def away(state):
+        raise TrackingError("http://mlflow:5000", reason="is away")
+
+    asked = agreement(Registry(tmp_path), ask_mlflow=away)
+    assert [line.split(": ")[0] for line in asked.differences()] == ["MLflow could not be asked"]
+    assert asked.as_json()["aliases in MLflow"].startswith("not known: ")
+    assert agreement(Registry(tmp_path), ask_mlflow=lambda state: None).differences() == []

@@ -208,8 +208,14 @@ PODS = {
         environment("MLFLOW_TRACKING_URI", "./mlruns"),
         environment("SPINELINE_TRACKING_URI", "file:///spineline/mlruns"),
     ],
-    "buffered-logs": [lambda task: task.container_spec.env.pop("PYTHONUNBUFFERED")],
-    "placeholder-in-environment": [environment("RUN", dsl.PIPELINE_JOB_ID_PLACEHOLDER)],
+    "buffered-logs": [
+        lambda task: task.container_spec.env.pop("PYTHONUNBUFFERED"),
+        environment("PYTHONUNBUFFERED", "0"),
+    ],
+    "placeholder-in-environment": [
+        environment("RUN", dsl.PIPELINE_JOB_ID_PLACEHOLDER),
+        environment("A", "{{workflow.uid}}"),
+    ],
     "missing-resources": [lambda task: setattr(task.container_spec, "resources", None)],
     "missing-timeout": [lambda task: k8s.set_timeout(task, 0)],
     "missing-retry": [lambda task: task.set_retry(0)],

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from components.images import image
+from pipelines.cluster.launching import cluster_profile
 from pipelines.profile import Profile, load_profile
 from pipelines.step_settings import STEPS, StepSettings
 from spine.errors import SpinelineError
@@ -109,6 +110,12 @@ GENERAL = {
     "images: {train: 'Train:1'}": ["images.train: should be name:tag"],
     "kubeflow: {host: kubeflow.example.org}": ["kubeflow.host"],
     "kubernetes: {}": ["kubernetes.volume_claim: Field required"],
+    "kubeflow: {host: 'https://a.b', port_forward: kubeflow/ml-pipeline-ui}": [
+        "kubeflow.port_forward is 'kubeflow/ml-pipeline-ui' beside a host",
+        "one of the two",
+    ],
+    "root: /spineline/..": ["root: should be an absolute path"],
+    "about: y": ["not YAML at line 3, column 1 (the key 'about' twice)"],
 }
 CLUSTER = {
     "{volume_claim: My_Claim}": [
@@ -129,6 +136,12 @@ CLUSTER = {
     "{environment: {log_format: xml}}": ["environment.log_format: Input should be 'text' or 'json'"],
     "{environment: {variables: {region: eu}}}": ["environment.variables.region", "upper case letters"],
     "{environment: {variables: {SPINELINE_ROOT: /x}}}": ["variables.SPINELINE_ROOT is set by the profile itself"],
+    "{environment: {variables: {PYTHONUNBUFFERED: '0'}}}": ["variables.PYTHONUNBUFFERED is set by the profile itself"],
+    "{environment: {variables: {HOME: /x}}}": ["variables.HOME is set by the profile itself"],
+    "{environment: {ledger: /ledger}}": ["environment.ledger is '/ledger'", "below the root /spineline"],
+    "{environment: {model_store: /spineline}}": ["environment.model_store is '/spineline'", "below the root"],
+    "{environment: {ledger: /spineline-too/ledger}}": ["environment.ledger is '/spineline-too/ledger'"],
+    "{environment: {ledger: /spineline/../ledger}}": ["environment.ledger: should be s3://bucket"],
     "{defaults: {cpu: lots}}": ["defaults.cpu: should be a number of cores such as 4, 0.5 or 500m (found 'lots')"],
     "{defaults: {cpu: 0}}": ["defaults.cpu: should be a number of cores", "(found 0)"],
     "{defaults: {cpu: 8, cpu_limit: 4}}": [
@@ -184,6 +197,31 @@ CLUSTER = {
         "named 'root'",
         "another name than that of a claim",
     ],
+    **{
+        f"{{defaults: {{secrets: [{{name: s, folder: {folder}}}]}}}}": [
+            f"the folder of a secret of pull_dataset is '{folder}'",
+            f"it would hide {hidden}",
+        ]
+        for folder, hidden in {
+            "/spineline": "/spineline",
+            "/spineline/objects": "/spineline/objects",
+            "/tmp": "/tmp",
+            "/dev/shm": "/dev/shm",
+            "/dev": "/dev/shm",
+            "/home": "/home/spineline",
+            "/opt": "/opt/spineline",
+            "/etc": "/etc",
+            "/gcs": "/gcs",
+        }.items()
+    },
+    "{defaults: {secrets: [{name: s, folder: /a}, {name: t, folder: /a}]}}": [
+        "the folder of a secret of pull_dataset is '/a'",
+        "it would hide /a",
+    ],
+    "{steps: {train_folds: {secrets: [{name: s, folder: /a}, {name: t, folder: /a/b}]}}}": [
+        "the folder of a secret of train_folds is '/a'",
+        "it would hide /a/b",
+    ],
     "{environment: {variables: {SPINELINE_LEDGER: /x}}}": ["variables.SPINELINE_LEDGER is set by the profile itself"],
     "{steps: {train_fold: {gpus: 1}}}": ["steps.train_fold", "'train_folds'", "(found 'train_fold')"],
     "{steps: {train_folds: {gpu: 1}}}": ["steps.train_folds.gpu: Extra inputs"],
@@ -202,6 +240,24 @@ def test_a_wrong_value_is_one_line_with_value_place_and_expectation(tmp_path, li
 @pytest.mark.parametrize("part", CLUSTER)
 def test_a_wrong_value_of_a_cluster_is_one_line_with_value_place_and_expectation(tmp_path, part):
     expect_one_line(with_kubernetes(part), CLUSTER[part], tmp_path)
+
+
+TAKEN = ["/tmp", "/tmp/x", "/dev/shm", "/etc", "/usr/x", "/opt", "/opt/x", "/home", "/home/spineline", "/proc", "/sys"]
+
+
+@pytest.mark.parametrize("root", [*TAKEN, "/var", "/var/run/x", "/run", "/lib64", "/kfp-launcher"])
+def test_a_root_in_or_around_what_a_pod_has_of_its_own_is_refused_on_a_cluster_only(tmp_path, root):
+    profile_of(f"name: mine\nabout: x\nroot: {root}\n", tmp_path)
+    expect_one_line(f"root: {root}\n{with_kubernetes('{}')}", [f"root is '{root}'", "a folder of its own"], tmp_path)
+
+
+@pytest.mark.parametrize("root", ["/data", "/home/ann", "/srv/spineline", "/var/lib/spineline", "/optional", "/tmpfs"])
+def test_any_other_root_is_accepted_with_places_below_it_and_secrets_beside_it(tmp_path, root):
+    part = f"""{{
+        cache_claim: cache, environment: {{ledger: {root}/ledger, model_store: {root}/models}},
+        defaults: {{secrets: [{{name: s, folder: /etc/s}}, {{name: t, folder: /etc/t}}, {{name: u, folder: {root}/u}}]}}
+    }}"""
+    assert profile_of(f"root: {root}\n{with_kubernetes(part)}", tmp_path).shared_root == root
 
 
 def expect_one_line(text, words, tmp_path):
@@ -252,6 +308,12 @@ def test_whatever_stands_in_a_profile_it_is_a_profile_or_one_line(junk):
             told = str(error)
             assert told.startswith("mine.yaml: ") and "; expected " in told and "\n" not in told
     assert accepted < 40
+
+
+def test_a_host_on_the_command_line_replaces_a_profile_s_port_forward(tmp_path):
+    text = f"kubeflow: {{port_forward: kubeflow/ml-pipeline-ui}}\n{with_kubernetes('{}')}"
+    profile_of(text, tmp_path)
+    assert cluster_profile(str(tmp_path / "mine.yaml"), host="https://a.b").kubeflow.host == "https://a.b"
 
 
 def test_settings_are_known_for_every_step_of_the_pipelines():

@@ -1,8 +1,11 @@
-"""How folds are dealt to tasks on one machine."""
+"""What a training may ask for, and how folds are dealt to tasks on one machine."""
 
 import pytest
 
-from pipelines.training import local_groups
+from model_registry.policy import load_policy
+from pipelines.training import TrainingRequest, local_groups
+from spine.errors import InvalidValueError
+from spine.recipe import load_recipe
 from spine.settings import settings
 
 
@@ -29,3 +32,48 @@ def test_on_a_cpu_each_fold_is_a_task_of_its_own(devices):
 def test_devices_that_are_named_are_shared_out_by_one_task(devices):
     devices("cpu,cpu")
     assert local_groups([0, 2, 4]) == [[0, 2, 4]]
+
+
+def request(**given):
+    asked = {"repository": ".", "revision": "main", "remote": "", "start_from": 0, **given}
+    return TrainingRequest(recipe=load_recipe("quick"), policy=load_policy("demo"), **asked)
+
+
+@pytest.mark.parametrize(
+    "revision",
+    ["", "-x", "a b", "a..b", "a//b", "a\tb", "a:b", "a?", "a*", "[a", "a\\b", "x@{1}", ".a", "b/.a", "a.lock", "/a",
+     "a/", "a.", "~1", "a\n"],
+)  # fmt: skip
+def test_a_revision_that_git_could_not_have_is_refused(revision):
+    with pytest.raises(InvalidValueError, match="branch, tag or commit"):
+        request(revision=revision)
+
+
+@pytest.mark.parametrize("revision", ["HEAD", "main", "v1.0", "f80fe63", "HEAD~2", "main^", "team/scans-2", "пример"])
+def test_a_revision_that_git_could_have_is_taken(revision):
+    assert request(revision=revision).revision == revision
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("repository", "https://user:s3cret@git.example.org/d.git"),
+        ("repository", "https://user:s3c:r@et@git.example.org/d.git"),
+        ("repository", "https://:s3cret@git.example.org:8443/d.git"),
+        ("remote", "http://user:s3cret@dvc.example.org/store"),
+    ],
+)
+def test_a_password_in_a_url_is_refused_and_not_repeated(name, url):
+    with pytest.raises(InvalidValueError, match="credential helper") as refused:
+        request(**{name: url})
+    assert "s3c" not in str(refused.value) and "et@" not in str(refused.value)
+    assert str(refused.value).startswith(f"{name} is '") and "example.org" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "repository",
+    [".", "git@git.example.org:team/d.git", "ssh://git@git.example.org:22/d.git", "https://org@git.example.org/d.git",
+     "https://git.example.org:8443/a@b.git"],
+)  # fmt: skip
+def test_a_url_without_a_password_is_taken(repository):
+    assert request(repository=repository).repository == repository

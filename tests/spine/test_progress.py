@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from spine.log_lines import about
 from spine.progress import ProgressEvent, ProgressReader, followed, report
 from spine.settings import child_environment, settings
 
@@ -76,6 +77,13 @@ def test_without_a_file_events_are_told_on_stderr(
     settings.cache_clear()
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "plan: cases 2/8\n")
+
+
+def test_an_event_names_the_fold_that_its_process_works_for(progress_file: Path) -> None:
+    report("train", "epoch", done=1, total=5)
+    with about(fold=3):
+        report("train", "epoch", done=2, total=5)
+    assert [event.fold for event in ProgressReader(progress_file).new_events()] == [None, 3]
 
 
 def test_a_follower_sees_events_until_its_block_ends(progress_file: Path) -> None:

@@ -28,6 +28,10 @@ WRONG = [
     ("name: x\nsize: [1\nabout: y\n", "not YAML at line 3, column 6"),
     ("name: x\n\tsize: 1\n", "not YAML at line 2, column 1"),
     ("name: 'x\n", "not YAML at line 2"),
+    ("name: x\nsize: 1\nname: y\n", "not YAML at line 3, column 1 (the key 'name' twice)"),
+    ("name: x\n'name': y\n", "not YAML at line 2, column 1 (the key 'name' twice)"),
+    ("name: x\nparts: [{a: 1, b: 2, a: 3}]\n", "not YAML at line 2, column 22 (the key 'a' twice)"),
+    ("name: x\n[1]: y\n", "not YAML at line 2, column 1"),
 ]
 
 
@@ -38,6 +42,17 @@ def test_a_fault_in_yaml_is_one_line_with_its_place(tmp_path: Path, text: str, t
     with pytest.raises(MalformedFileError, match=re.escape(f"{path}: {told}")) as caught:
         SmallThing.from_yaml(path)
     assert "\n" not in str(caught.value)
+
+
+class TwoThings(Value):
+    first: dict[str, int]
+    second: dict[str, int]
+
+
+def test_a_key_that_is_merged_in_and_given_besides_is_not_given_twice(tmp_path: Path) -> None:
+    path = tmp_path / "things.yaml"
+    path.write_text("first: &base {a: 1, b: 2}\nsecond: {<<: *base, b: 3}\n")
+    assert TwoThings.from_yaml(path).second == {"a": 1, "b": 3}
 
 
 def test_yaml_in_another_encoding_is_refused(tmp_path: Path) -> None:

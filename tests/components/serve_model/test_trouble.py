@@ -1,5 +1,7 @@
 """What a server tells Prometheus when it can't have a version, or can't follow the ledger."""
 
+import threading
+
 from prometheus_client.parser import text_string_to_metric_families
 
 WHO = {"actor": "ann", "reason": "for tests"}
@@ -19,6 +21,27 @@ def test_a_version_whose_golden_case_fails_is_counted(serve, registry_with_two_v
     assert told(server, "model_behind_ledger") == 1
     monkeypatch.undo()
     server.wait_for(1)
+    server.wait_until(lambda: told(server, "model_behind_ledger") == 0, told="the server to have caught up")
+
+
+def test_a_load_that_hangs_is_told_while_it_hangs(serve, registry_with_two_versions, monkeypatch) -> None:
+    registry = registry_with_two_versions
+    registry.promote(1, **WHO, expected_serving=None)
+    server = serve(registry.root)
+    server.wait_for(1)
+    prepare, asked, freed = server.service.watcher._engine.prepare, threading.Event(), threading.Event()
+
+    def hanging(*given):
+        asked.set()
+        freed.wait(20)
+        return prepare(*given)
+
+    monkeypatch.setattr(server.service.watcher._engine, "prepare", hanging)
+    registry.promote(2, **WHO, expected_serving=1)
+    assert asked.wait(20)
+    assert told(server, "model_behind_ledger") == 1
+    freed.set()
+    server.wait_for(2)
     server.wait_until(lambda: told(server, "model_behind_ledger") == 0, told="the server to have caught up")
 
 

@@ -31,7 +31,8 @@ def test_every_line_of_a_training_is_an_object_and_the_monitor_tells_what_came_o
     assert done.returncode == 0, done.stderr
     told = [json.loads(line) for line in done.stderr.splitlines()]
     assert {line["run"] for line in told} == {"run-1"}
-    assert any("epoch" in line["message"] for line in told)
+    epochs = [line for line in told if "epoch" in line["message"]]
+    assert epochs and {line["fold"] for line in epochs} == {0}
     (log,) = root.rglob(LOG_FILE)
     # Beside them are what nnU-Net prints, and the fold's record.
     own = [json.loads(line) for line in log.read_text().splitlines() if '"logger"' in line]

@@ -33,7 +33,7 @@ def rendered() -> dict[str, list[Object]]:
 def site(tmp_path: Path) -> Callable[..., Path]:
     """A function that writes an overlay as a site has it, beside ours, and returns its folder."""
 
-    def make(*components: str, namespace: str = "spineline") -> Path:
+    def make(*components: str, namespace: str = "spineline", base: str = "production") -> Path:
         shutil.copytree(KUBERNETES, tmp_path / "kubernetes")
         folder = tmp_path / "kubernetes" / "overlays" / "site"
         folder.mkdir()
@@ -41,7 +41,7 @@ def site(tmp_path: Path) -> Callable[..., Path]:
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
             "namespace": namespace,
-            "resources": ["../production"],
+            "resources": [f"../{base}"],
             "components": [f"../../components/{name}" for name in components],
         }
         (folder / "kustomization.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")

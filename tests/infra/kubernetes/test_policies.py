@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import re
 from pathlib import Path
 
 import pytest
@@ -47,13 +48,22 @@ def test_an_overlay_of_a_sites_own_keeps_every_policy(site):
     assert [fault for policy in POLICIES.values() for fault in policy(objects)] == []
 
 
-def test_a_namespace_that_is_not_ours_is_left_alone(site):
-    objects = render(site("inside-kubeflow", namespace="kubeflow"))
+@pytest.mark.parametrize("base", OVERLAYS)
+def test_a_namespace_that_is_not_ours_is_left_alone(site, base):
+    objects = render(site("inside-kubeflow", namespace="kubeflow", base=base))
     assert of_kind(objects, "Namespace", "ResourceQuota", "LimitRange") == []
     selectors = [item["spec"]["podSelector"] for item in of_kind(objects, "NetworkPolicy")]
     assert not any(selects(selector, labels) for selector in selectors for labels in ({}, DRIVER))
     shut = named(objects, "NetworkPolicy", "default-deny")["spec"]["podSelector"]
     assert all(selects(shut, labels) for labels in [TRAINING, *(pod.labels for pod in pods(objects))])
+
+
+@pytest.mark.parametrize("base", ["single-node", "air-gapped"])
+def test_steps_reach_what_they_need_in_a_namespace_that_is_not_ours(site, base):
+    objects = render(site("inside-kubeflow", namespace="kubeflow", base=base))
+    for target, port in (("mlflow", 5000), ("store", 8333)):
+        assert may_talk(objects, TRAINING, component(objects, target), port), target
+    assert may_talk(objects, component(objects, "prometheus"), TRAINING, 8641)
 
 
 def component(objects, name):
@@ -74,7 +84,8 @@ def component(objects, name):
         ("serve", "postgres", 5432, False),
         ("training", "postgres", 5432, False),
         ("training", "serve", 8642, False),
-        ("monitor", "mlflow", 5000, False),
+        ("monitor", "mlflow", 5000, True),
+        ("monitor", "postgres", 5432, False),
         ("store", "mlflow", 5000, False),
         ("mlflow", "store", 9333, False),
     ],
@@ -84,6 +95,33 @@ def test_who_may_talk_to_whom(source, target, port, may):
     ends = {"training": TRAINING, "driver": DRIVER}
     labels = [ends.get(name) or component(objects, name) for name in (source, target)]
     assert may_talk(objects, labels[0], labels[1], port) is may
+
+
+@pytest.mark.parametrize("page", ["upgrade", "rollback"])
+@pytest.mark.parametrize("name", ["single-node", "production"])
+def test_a_copy_of_a_pod_that_somebody_works_in_gets_no_requests_and_reaches_what_it_needs(page, name):
+    text = (KUBERNETES.parents[1] / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    given = re.findall(r"label pod \S+ ((?:\S+=\S+ ?)+)", text)
+    assert len(given) == 1
+    labels = dict(pair.split("=") for pair in given[0].split())
+    objects = overlay(name)
+    selectors = [{"matchLabels": item["spec"]["selector"]} for item in of_kind(objects, "Service")]
+    assert not any(selects(selector, labels) for selector in selectors)
+    if name == "single-node":
+        assert may_talk(objects, labels, component(objects, "postgres"), 5432)
+        assert may_talk(objects, labels, component(objects, "store"), 8333)
+        return
+    out = [item for item in of_kind(objects, "NetworkPolicy") if selects(item["spec"]["podSelector"], labels)]
+    assert {"database-outside", "store-outside"} <= {item["metadata"]["name"] for item in out}
+
+
+def test_a_look_from_the_monitor_asks_mlflow_and_can_forget_servers():
+    box = named(overlay("production"), "Deployment", "spineline-monitor")["spec"]["template"]["spec"]["containers"][0]
+    assert "MLFLOW_TRACKING_URI" in {entry["name"] for entry in box["env"]}
+    below_the_root = {mount["mountPath"]: mount for mount in box["volumeMounts"] if mount["name"] == "root"}
+    assert set(below_the_root) == {"/spineline", "/spineline/replicas"}
+    assert below_the_root["/spineline"].get("readOnly") is True
+    assert not below_the_root["/spineline/replicas"].get("readOnly")
 
 
 def test_an_air_gapped_site_sends_nothing_out():

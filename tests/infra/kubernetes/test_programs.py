@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from fastapi.testclient import TestClient
-from manifests.objects import named, pods
+from manifests.objects import named
 from manifests.policies.lifecycle import asked_paths
 from manifests.policies.selection import ways_in
 from prometheus_client import CollectorRegistry
@@ -87,18 +87,20 @@ def test_a_program_knows_the_options_that_it_is_given(rendered, workload):
         assert option in done.stdout, option
 
 
-def script(objects, container):
-    found = [one for pod in pods(objects) for one in pod.containers if one["name"] == container]
-    assert found[0]["command"] == ["python", "-c"]
-    return found[0]["args"][0]
+def script(objects, workload, container):
+    pod = named(objects, "Deployment", workload)["spec"]["template"]["spec"]
+    (found,) = [one for one in pod["initContainers"] if one["name"] == container]
+    assert found["command"] == ["python", "-c"]
+    return found["args"][0]
 
 
-def test_the_folders_that_the_server_mounts_are_made_once_and_kept(rendered, tmp_path):
-    code = script(rendered["production"], "folders").replace("/shared", str(tmp_path))
+@pytest.mark.parametrize("workload", ["spineline-serve", "spineline-monitor"])
+def test_the_folders_that_a_program_mounts_are_made_once_and_kept(rendered, tmp_path, workload):
+    code = script(rendered["production"], workload, "folders").replace("/shared", str(tmp_path))
     for _ in range(2):
         subprocess.run([sys.executable, "-c", code], check=True)
-        (tmp_path / "ledger" / "kept").touch()
-    pod = named(rendered["production"], "Deployment", "spineline-serve")["spec"]["template"]["spec"]
+        (tmp_path / "replicas" / "kept").touch()
+    pod = named(rendered["production"], "Deployment", workload)["spec"]["template"]["spec"]
     mounted = {mount["subPath"] for mount in pod["containers"][0]["volumeMounts"] if "subPath" in mount}
     assert {path.name for path in tmp_path.iterdir()} == mounted
 
@@ -115,20 +117,52 @@ def test_the_bucket_is_made_once_and_kept(rendered):
         keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
         settings = named(rendered["single-node"], "ConfigMap", "spineline-settings")["data"]
         environment = {**os.environ, **settings, **keys, "SPINELINE_S3_ENDPOINT": url}
-        for _ in range(2):
-            code = script(rendered["single-node"], "bucket")
-            subprocess.run([sys.executable, "-c", code], env=environment, check=True)
         store = boto3.client("s3", endpoint_url=url, aws_access_key_id="key", aws_secret_access_key="secret")
+        others = [bucket["Name"] for bucket in store.list_buckets()["Buckets"]]  # of other tests: moto has one memory
+        for _ in range(2):
+            code = script(rendered["single-node"], "mlflow", "bucket")
+            subprocess.run([sys.executable, "-c", code], env=environment, check=True)
         buckets = [bucket["Name"] for bucket in store.list_buckets()["Buckets"]]
         asked = {value.split("/")[2] for value in settings.values() if value.startswith("s3://")}
-        assert set(buckets) == asked
+        assert set(buckets) == asked | set(others)
     finally:
         server.stop()
 
 
+def configuration(kubernetes, *, with_alertmanager):
+    text = (kubernetes / "components" / "prometheus" / "prometheus.yml").read_text(encoding="utf-8")
+    if with_alertmanager:
+        head, block = text.split("# alerting:\n")
+        lines = ["# alerting:", *block.splitlines()]
+        own = next(number for number, line in enumerate(lines) if not line.startswith("#"))
+        text = head + "\n".join([*(line.removeprefix("# ") for line in lines[:own]), *lines[own:]])
+    return yaml.safe_load(text)
+
+
+def test_prometheus_may_send_alerts_where_its_configuration_says(rendered, kubernetes):
+    (manager,) = configuration(kubernetes, with_alertmanager=True)["alerting"]["alertmanagers"]
+    ports = {int(target.rpartition(":")[2]) for each in manager["static_configs"] for target in each["targets"]}
+    policies = [one for one in rendered["single-node"] if one["kind"] == "NetworkPolicy"]
+    selected = [
+        one for one in policies
+        if one["spec"]["podSelector"].get("matchLabels", {}).get("app.kubernetes.io/component") == "prometheus"
+    ]  # fmt: skip
+    monitoring = {"namespaceSelector": {"matchLabels": {"spineline.io/role": "monitoring"}}}
+    open_ports = {
+        port["port"]
+        for policy in selected
+        for rule in policy["spec"].get("egress", [])
+        if monitoring in rule.get("to", [])
+        for port in rule["ports"]
+    }
+    assert ports <= open_ports
+
+
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool on this machine")
-def test_prometheus_can_read_its_configuration(kubernetes, tmp_path):
-    config = yaml.safe_load((kubernetes / "components" / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
+@pytest.mark.parametrize("with_alertmanager", [False, True])
+def test_prometheus_can_read_its_configuration(kubernetes, tmp_path, with_alertmanager):
+    config = configuration(kubernetes, with_alertmanager=with_alertmanager)
+    assert ("alerting" in config) == with_alertmanager
     # Debian builds Prometheus without Kubernetes' discovery: other targets stand in for its pods.
     for job in config["scrape_configs"]:
         del job["kubernetes_sd_configs"]

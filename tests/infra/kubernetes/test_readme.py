@@ -23,7 +23,7 @@ def test_what_is_applied_or_read_is_there(kubernetes):
     commands = "\n".join(blocks(kubernetes, "sh"))
     project = kubernetes.parents[1]
     named = re.findall(r"(?:-k|-f|--from-file=?) ?(infra/\S+)", commands)
-    assert {"infra/kubernetes/overlays/single-node", "infra/observability/prometheus"} <= set(named)
+    assert {"infra/kubernetes/overlays/single-node", "infra/observability"} <= set(named)
     assert [place for place in named if not (project / place).exists()] == []
 
 
@@ -39,6 +39,18 @@ def test_the_secrets_have_the_keys_that_all_agreed_on():
     assert made["spineline-store"] == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
     assert made["spineline-mlflow-db"] == {"POSTGRES_PASSWORD", "MLFLOW_BACKEND_STORE_URI"}
     assert made["spineline-tokens"] == {"tokens.json"}
+
+
+def test_no_command_line_holds_a_secret(kubernetes):
+    for line in "\n".join(blocks(kubernetes, "sh")).splitlines():
+        assert not re.search(r"--docker-password|--from-literal=(?!MLFLOW_TRACKING_URI=)", line), line
+
+
+def test_rules_that_prometheus_mounts_are_made_of_every_rule_file(kubernetes):
+    folder = kubernetes.parent / "observability"
+    made = yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8"))["configMapGenerator"]
+    rules = next(entry["files"] for entry in made if entry["name"] == "spineline-prometheus-rules")
+    assert sorted(rules) == sorted(f"prometheus/{path.name}" for path in (folder / "prometheus").glob("*.yaml"))
 
 
 def test_the_shells_commands_can_be_parsed(kubernetes):
@@ -73,7 +85,8 @@ esac
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl on this machine")
 def test_the_commands_work_and_make_the_secrets_as_told(kubernetes, tmp_path):
     (tmp_path / "infra").symlink_to(kubernetes.parent)
-    (tmp_path / "password.txt").write_text("secret")
+    (tmp_path / ".docker").mkdir()
+    (tmp_path / ".docker" / "config.json").write_text('{"auths": {"registry.example.org": {"auth": "YTpi"}}}')
     certificate = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=test"
     own = [*certificate.split(), "-keyout", "tls.key", "-out", "tls.crt"]
     subprocess.run(own, cwd=tmp_path, check=True, capture_output=True)
@@ -85,12 +98,16 @@ def test_the_commands_work_and_make_the_secrets_as_told(kubernetes, tmp_path):
     path = os.pathsep.join([str(stand_in.parent), str(Path(sys.executable).parent), os.environ["PATH"]])
     commands = "set -euo pipefail\n" + "\n".join(blocks(kubernetes, "sh"))
     done = subprocess.run(
-        ["bash"], input=commands, cwd=tmp_path, env={**os.environ, "PATH": path}, text=True, capture_output=True
+        ["bash"],
+        input=commands,
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path, "HOME": str(tmp_path)},
+        text=True,
+        capture_output=True,
     )
     assert done.returncode == 0, done.stderr
     items = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in (tmp_path / "made").iterdir()]
     made = {item["metadata"]["name"]: item for item in items if item["kind"] == "Secret"}
-    assert [item["metadata"]["name"] for item in items if item["kind"] == "ConfigMap"] == ["spineline-prometheus-rules"]
     assert set(made) == set(documented_secrets())
     for name, keys in documented_secrets().items():
         assert keys <= set(made[name]["data"]), name

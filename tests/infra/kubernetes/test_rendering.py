@@ -31,9 +31,16 @@ def test_an_overlay_is_rendered_as_kubectl_renders_it(folder):
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl on this machine")
-@pytest.mark.parametrize("component", COMPONENTS)
-def test_a_sites_own_overlay_is_rendered_as_kubectl_renders_it(component, site):
-    folder = site(component, namespace="kubeflow")
+@pytest.mark.parametrize(
+    ("component", "base"),
+    [
+        *((name, "production") for name in COMPONENTS),
+        ("inside-kubeflow", "single-node"),
+        ("inside-kubeflow", "air-gapped"),
+    ],
+)
+def test_a_sites_own_overlay_is_rendered_as_kubectl_renders_it(component, base, site):
+    folder = site(component, namespace="kubeflow", base=base)
     assert same(render(folder)) == same(by_kubectl(folder))
 
 

@@ -24,3 +24,18 @@ def test_an_error_is_one_object_with_the_same_words(tmp_path, command, told):
     assert (done.returncode, done.stdout, last["level"]) == (2, "", "ERROR")
     assert last["message"].startswith(told)
     assert {line["level"] for line in before} <= {"INFO"}
+
+
+@pytest.mark.slow
+def test_every_line_of_a_run_on_this_machine_names_it(tmp_path):
+    command = ("run", "--recipe", "quick", "--policy", "demo", "--repository", str(tmp_path / "none"))
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.cli", *command],
+        env=child_environment(SPINELINE_LOG_FORMAT="json", SPINELINE_ROOT=str(tmp_path / "root")),
+        capture_output=True,
+        text=True,
+    )
+    told = [json.loads(line) for line in done.stderr.splitlines()]
+    (run,) = (path.name for path in (tmp_path / "root" / "runs").iterdir())
+    assert done.returncode == 2 and "pull_dataset" in told[-1]["message"]
+    assert {line["run"] for line in told} == {run}

@@ -81,6 +81,15 @@ def a_role_reads_all_secrets(o: list[Object]) -> None:
         rule.pop("resourceNames", None)
 
 
+def nobody_mounts_the_cache(o: list[Object]) -> None:
+    spec = pod(o, "spineline-monitor")
+    spec["volumes"] = [volume for volume in spec["volumes"] if volume["name"] != "cache"]
+
+
+def a_volume_stays_the_kubelets(o: list[Object]) -> None:
+    del pod(o, "spineline-monitor")["securityContext"]["fsGroup"]
+
+
 def nobody_asks_whether_it_lives(o: list[Object]) -> None:
     del box(o)["livenessProbe"]
 
@@ -175,6 +184,7 @@ PLANTED: dict[str, tuple[Break, ...]] = {
         a_folder_of_the_node,
     ),
     "rights_are_least": (a_server_has_a_token, a_role_for_everything, a_role_reads_all_secrets),
+    "claims_have_a_group": (nobody_mounts_the_cache, a_volume_stays_the_kubelets),
     "probes_mean_something": (
         nobody_asks_whether_it_lives,
         ready_without_a_model,

@@ -22,6 +22,7 @@ POLICIES: dict[str, Callable[[Sequence[Object]], list[str]]] = {
         containers.commands_exist,
         rights.nobody_is_root,
         rights.rights_are_least,
+        rights.claims_have_a_group,
         lifecycle.probes_mean_something,
         lifecycle.requests_may_end,
         scaling.roll_outs_keep_one_ready,

@@ -9,7 +9,7 @@ from manifests.objects import Object, Pod, named, of_kind, pods, told
 _README = Path(__file__).resolve().parents[5] / "infra" / "kubernetes" / "README.md"
 _KEY = re.compile(r"--from-(?:literal|file)=([A-Za-z_.]+)=|([A-Z][A-Z_]+)=%s")
 _LATER = {"spineline-prometheus-rules"}
-"""ConfigMaps that a documented command makes."""
+"""ConfigMaps that infra/observability makes."""
 
 
 def volumes_exist(objects: Sequence[Object]) -> list[str]:

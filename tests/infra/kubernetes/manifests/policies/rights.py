@@ -3,7 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from manifests.objects import Object, Pod, named, of_kind, pods, told
+from pipelines.profile import Security
 
+_GROUP = Security().group
+"""Of the steps of runs, by default."""
 _ALLOWED_VOLUMES = {"emptyDir", "persistentVolumeClaim", "configMap", "secret", "projected", "downwardAPI", "claimed"}
 
 
@@ -70,3 +73,19 @@ def _rule_faults(rule: Object) -> Iterator[str]:
         yield f"{rule['resources']} without names"
     if {"pods/exec", "pods/attach", "serviceaccounts/token"} & set(rule["resources"]):
         yield f"{rule['resources']} lets into other pods"
+
+
+def claims_have_a_group(objects: Sequence[Object]) -> list[str]:
+    """Each volume is mounted by a pod with a group: the kubelet gives it to that group, and runs have none to give."""
+    given = {
+        volume["persistentVolumeClaim"]["claimName"]
+        for pod in pods(objects)
+        for volume in pod.spec.get("volumes", [])
+        if "persistentVolumeClaim" in volume and pod.spec["securityContext"].get("fsGroup") == _GROUP
+    }
+    claims = of_kind(objects, "PersistentVolumeClaim")
+    return [
+        f"{told(item)}: no pod of ours gives it to group {_GROUP}"
+        for item in claims
+        if item["metadata"]["name"] not in given
+    ]
