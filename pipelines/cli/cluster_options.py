@@ -1,5 +1,6 @@
 """Options that every command on a cluster shares, and the cluster that they choose."""
 
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,5 +35,6 @@ class Choice:
 
     def command(self, name: str, run_id: str) -> str:
         """Return the command that does something else with the same run."""
-        options = "" if self.profile == PROFILE else f" --profile {self.profile}"
-        return f"spineline {name} {run_id[:8]}{options}" + (f" --host {self.host}" if self.host else "")
+        profile = [] if self.profile == PROFILE else ["--profile", self.profile]
+        host = ["--host", self.host] if self.host else []
+        return shlex.join(["spineline", name, run_id[:8], *profile, *host])

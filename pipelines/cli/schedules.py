@@ -1,5 +1,6 @@
 """The command on what a cluster runs again and again."""
 
+import shlex
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +16,8 @@ def add_to(app: typer.Typer) -> None:
 
 def schedules(
     delete: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Delete the one with this name or id; its past runs stay.")
+        str | None,
+        typer.Option(metavar="NAME", help="Delete the one with this name or id, or beginning of an id; its runs stay."),
     ] = None,
     profile: ProfileOption = PROFILE,
     host: HostOption = None,
@@ -53,7 +55,7 @@ def say_schedule(recurring: Any, cron: str, *, as_json: bool) -> None:
     told = f"schedule '{name}' ({recurring.recurring_run_id}) runs at '{cron}', in the cluster's own time"
     console.print(told, highlight=False, markup=False, soft_wrap=True)
     console.print("it trains only where the data have changed; end it with", end=" ", highlight=False)
-    console.print(f"`spineline schedules --delete '{name}'`", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"`spineline schedules --delete {shlex.quote(name)}`", highlight=False, markup=False, soft_wrap=True)
 
 
 def _row(recurring: Any) -> dict[str, object]:

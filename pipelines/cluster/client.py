@@ -1,9 +1,11 @@
 """kfp's own client, made for an endpoint: its address, and the token, cookies and authority that it is given."""
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
 
+from pipelines.cluster.deadline import PunctualPool
 from pipelines.cluster.endpoint import Endpoint
 from spine.errors import InvalidValueError, MissingPathError
 
@@ -11,6 +13,8 @@ _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _IN_CLUSTER_HOST = "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
 _IN_CLUSTER_UI = "http://ml-pipeline-ui.kubeflow.svc.cluster.local"
 _IN_CLUSTER_TOKEN = Path("/var/run/secrets/kubeflow/pipelines/token")
+
+_SENDABLE = re.compile(rb"[ -~]+")
 
 
 def host_of(endpoint: Endpoint) -> str:
@@ -52,7 +56,9 @@ def make_client(endpoint: Endpoint, host: str) -> Any:
             ssl_ca_cert=str(ca_file) if ca_file else None,
         )
     # We wait and try again ourselves, and say so; a redirect is looked at: it leads to a sign-in mostly.
-    http_of(client).rest_client.pool_manager.connection_pool_kw["retries"] = False
+    http = http_of(client).rest_client
+    http.pool_manager.connection_pool_kw["retries"] = False
+    http.pool_manager = PunctualPool(http.pool_manager)
     return client
 
 
@@ -74,7 +80,10 @@ def _expanded(path: Path | None) -> Path | None:
 def _line_of(path: Path, *, expected: str) -> str:
     if not path.is_file():
         raise MissingPathError(path, expected=expected)
-    text = path.read_text(encoding="utf-8").strip()
-    if not text or "\n" in text:
-        raise InvalidValueError(str(path), f"{len(text.splitlines())} lines", expected=f"one line: {expected}")
-    return text
+    lines = path.read_bytes().strip().splitlines()
+    if len(lines) != 1:
+        raise InvalidValueError(str(path), f"{len(lines)} lines", expected=f"one line: {expected}")
+    # What is found is a secret: it is never quoted.
+    if not _SENDABLE.fullmatch(lines[0]):
+        raise InvalidValueError(str(path), "other than plain characters", expected=f"{expected}, in ASCII")
+    return lines[0].decode("ascii")

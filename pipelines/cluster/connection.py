@@ -8,14 +8,16 @@ from typing import Any, TypeVar
 from pipelines.cluster import faults
 from pipelines.cluster.client import host_of, http_of, make_client, shown_host
 from pipelines.cluster.endpoint import Endpoint
-from pipelines.cluster.errors import ClusterError, ConnectionLostError, NotSignedInError, ServerFaultError
+from pipelines.cluster.errors import ClusterError, ConnectionLostError, NotSignedInError, WrongEndpointError
 from pipelines.cluster.forwarding import Forward, forwarded
+from pipelines.cluster.interrupts import ending_signals_interrupt
+from pipelines.cluster.patience import Patience, Waits
 from spine.errors import InvalidValueError
 
 TIMEOUT_S = (5.0, 30.0)
 """Seconds to wait for a connection, and for an answer."""
-FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
-SUBMISSION_PATIENCE_S = 300.0
+SUBMISSION = Patience(lost_s=300.0)
+_UI_WITHOUT_API = "apiServerReady"
 T = TypeVar("T")
 
 
@@ -34,7 +36,7 @@ class Connection:
 
     def ask(self, call: Callable[..., Any], **arguments: Any) -> Any:
         """Make one request; raises the ClusterError that says what was wrong."""
-        from kfp_server_api.exceptions import ApiException, ApiTypeError
+        from kfp_server_api.exceptions import ApiException, ApiTypeError, OpenApiException
         from urllib3.exceptions import HTTPError
 
         self._http.last_response = None
@@ -52,37 +54,67 @@ class Connection:
             # The client stumbles over faults that carry no text: the fault itself is behind that.
             if isinstance(error.__context__, ApiException):
                 raise self._fault(error.__context__) from error
+            if self._http.last_response is None and not isinstance(error, OpenApiException):
+                # Nothing came because nothing could be sent; the error's own words would quote the token.
+                raise faults.unsendable(self.place, self.endpoint) from None
             self._require_json()
             raise faults.wrong_endpoint(self.place, why=f"an answer that is not its own ({error})") from error
         self._require_json()
         return answer
 
     def insist(
-        self, attempt: Callable[[], T], *, on_wait: Callable[[str], None], patience_s: float = SUBMISSION_PATIENCE_S
+        self, attempt: Callable[[], T], *, on_wait: Callable[[str], None], patience: Patience | None = None
     ) -> T:
         """Call ``attempt`` until the connection holds; ``on_wait`` is told why there is a wait, and that it is over.
 
-        Raises the last ConnectionLostError or ServerFaultError after ``patience_s`` seconds of waiting.
+        Raises the last error once ``patience`` (SUBMISSION) has ended, and at once one that no wait mends.
         """
-        wait_s, deadline = FIRST_WAIT_S, time.monotonic() + patience_s
+        waits = Waits(patience or SUBMISSION)
         while True:
             try:
-                self.reopen()
+                self._reopen(is_dead=waits.lost_in_a_row > 1)
                 answer = attempt()
-            except (ConnectionLostError, ServerFaultError) as error:
-                if time.monotonic() + wait_s > deadline:
+            except ClusterError as error:
+                wait_s = waits.after(error)
+                if wait_s is None:
                     raise
                 on_wait(f"{error}; trying again in {wait_s:g} s")
                 time.sleep(wait_s)
-                wait_s = min(2 * wait_s, LONGEST_WAIT_S)
             else:
-                if wait_s > FIRST_WAIT_S:
+                if waits.count:
                     on_wait("connected again")
                 return answer
 
-    def reopen(self) -> None:
-        """Start kubectl again where the port-forward has ended."""
-        if self._forward:
+    def wrong(self, why: str) -> WrongEndpointError:
+        """Return the error of an answer that Kubeflow Pipelines would not give."""
+        return faults.wrong_endpoint(self.place, why=why)
+
+    def required(self, made: Any, field: str) -> str:
+        """Return the id that the server gave to what it made; raises WrongEndpointError where it gave none."""
+        given = getattr(made, field, None)
+        if not given:
+            raise self.wrong(f"an answer without {field}")
+        return str(given)
+
+    def meet(self) -> None:
+        """Ask who answers, and for whom; raises WrongEndpointError where it is not Kubeflow Pipelines."""
+        health = self.ask(self.api.healthzs.healthz_service_get_healthz)
+        is_shared = getattr(health, "multi_user", None)
+        if not isinstance(is_shared, bool):
+            if _UI_WITHOUT_API in str(self._http.last_response.data):
+                raise ConnectionLostError(f"{self.place}: the API behind its pages is away; expected one that is ready")
+            raise self.wrong("it doesn't say whether it has many users")
+        if is_shared and not self.endpoint.namespace:
+            raise InvalidValueError(
+                "kubeflow.namespace", None, expected=f"the user's namespace: {self.place} has many users"
+            )
+        self.namespace = self.endpoint.namespace if is_shared else None
+
+    def _reopen(self, *, is_dead: bool) -> None:
+        """Start kubectl again where the port-forward has ended, or where nothing comes through it any more."""
+        if self._forward and is_dead:
+            self._forward.restart()
+        elif self._forward:
             self._forward.ensure()
 
     @property
@@ -114,22 +146,17 @@ class Connection:
         response = self._http.last_response
         kind = (response.getheader("content-type") or "") if response is not None else "application/json"
         if "html" in kind:
-            raise faults.not_signed_in(self.place, self.endpoint, why="a page in place of JSON")
+            raise faults.of_page(self.place, self.endpoint)
 
 
 @contextmanager
 def connected(endpoint: Endpoint) -> Iterator[Connection]:
-    """Yield a connection that has answered once.
+    """Yield a connection that has answered once; SIGTERM and SIGHUP are as Ctrl-C to the block.
 
     Raises InvalidValueError or MissingPathError for what the endpoint names wrongly, ClusterError for what answers.
     """
-    with forwarded(None if endpoint.host else endpoint.port_forward) as forward:
+    with ending_signals_interrupt(), forwarded(None if endpoint.host else endpoint.port_forward) as forward:
         host = forward.url if forward else host_of(endpoint)
         connection = Connection(client=make_client(endpoint, host), endpoint=endpoint, host=host, forward=forward)
-        health = connection.ask(connection.api.healthzs.healthz_service_get_healthz)
-        if health.multi_user and not endpoint.namespace:
-            raise InvalidValueError(
-                "kubeflow.namespace", None, expected=f"the user's namespace: {connection.place} has many users"
-            )
-        connection.namespace = endpoint.namespace if health.multi_user else None
+        connection.meet()
         yield connection

@@ -28,6 +28,10 @@ class NotThereError(ClusterError):
     """What was asked for does not exist on the server."""
 
 
+class AlreadyThereError(ClusterError):
+    """What was to be made exists on the server: someone else made it a moment before."""
+
+
 class ServerFaultError(ClusterError):
     """The server met a fault of its own, and may be well again later."""
 
@@ -58,3 +62,17 @@ class DetachedError(ClusterError):
     """The user stopped following a run that goes on."""
 
     exit_code = INTERRUPTED
+
+    def __init__(self, run_id: str, *, follow: str) -> None:
+        super().__init__(f"detached; {goes_on(run_id, follow=follow)}")
+
+
+class UncertainError(ClusterError):
+    """The user interrupted before the answer came: what was asked for may be done."""
+
+    exit_code = INTERRUPTED
+
+
+def goes_on(run_id: str, *, follow: str) -> str:
+    """Return the words for a run that nobody follows any more; ``follow`` is the command that does it again."""
+    return f"run {run_id} goes on; follow it again with `{follow}`"

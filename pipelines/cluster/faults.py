@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from pipelines.cluster.endpoint import Endpoint
 from pipelines.cluster.errors import (
+    AlreadyThereError,
     ClusterError,
     ConnectionLostError,
     NotAllowedError,
@@ -15,7 +16,22 @@ from pipelines.cluster.errors import (
     WrongEndpointError,
 )
 
+_EXAMPLE = "https://kubeflow.example.org/pipeline"
 _COME_AGAIN = (408, 429, 502, 503, 504)
+_BROKEN_OFF = {
+    "Read timed out": "no answer in time",
+    "Connection aborted": "the connection was closed",
+    "RemoteDisconnected": "the connection was closed",
+    "Connection reset": "the connection was closed",
+}
+"""What an address that is right can meet."""
+_UNREACHED = {
+    "Name or service not known": "the name is not known",
+    "Temporary failure in name resolution": "the name can't be looked up",
+    "No address associated with hostname": "the name has no address",
+    "Connection refused": "the connection is refused",
+    "timed out": "no answer in time",
+}
 
 
 def of_answer(status: int, body: str, *, is_page: bool, place: str, endpoint: Endpoint) -> ClusterError:
@@ -35,6 +51,8 @@ def of_answer(status: int, body: str, *, is_page: bool, place: str, endpoint: En
         return wrong_endpoint(place, why=f"status {status} for /apis/v2beta1")
     if status == 404:
         return NotThereError(f"{place}: {reason}")
+    if status == 409:
+        return AlreadyThereError(f"{place} refused this (409): {reason or 'it is there already'}")
     return ClusterError(f"{place} refused this ({status}): {reason or body[:120] or 'no reason given'}")
 
 
@@ -48,8 +66,7 @@ def of_redirect(location: str, *, place: str, endpoint: Endpoint) -> ClusterErro
 def wrong_endpoint(place: str, *, why: str) -> WrongEndpointError:
     """Return the error of an address at which something else answers."""
     return WrongEndpointError(
-        f"{place} is not Kubeflow Pipelines ({why}); expected the address of its user interface, such as"
-        " https://kubeflow.example.org/pipeline"
+        f"{place} is not Kubeflow Pipelines ({why}); expected the address of its user interface, such as {_EXAMPLE}"
     )
 
 
@@ -66,6 +83,23 @@ def not_signed_in(place: str, endpoint: Endpoint, *, why: str) -> NotSignedInErr
     return NotSignedInError(f"{place}: {found}; expected {expected}")
 
 
+def of_page(place: str, endpoint: Endpoint) -> NotSignedInError:
+    """Return the error of a page for people where JSON was asked for."""
+    shown = endpoint.token_file or endpoint.cookies_file
+    found = f"what {shown} holds was refused or has expired" if shown else "no sign-in"
+    expected = "" if shown else "kubeflow.token_file or kubeflow.cookies_file in the profile, or "
+    return NotSignedInError(
+        f"{place}: a page in place of JSON: {found}, or not the address of its API; expected {expected}an address such"
+        f" as {_EXAMPLE}"
+    )
+
+
+def unsendable(place: str, endpoint: Endpoint) -> NotSignedInError:
+    """Return the error of a token or cookies that no request can carry; what they are is not told."""
+    shown = endpoint.token_file or endpoint.cookies_file or "what it is shown"
+    return NotSignedInError(f"{place}: {shown} can't be sent; expected one line of plain characters")
+
+
 def of_network(error: Exception, *, place: str) -> ClusterError:
     """Return the error of a request that no answer came to."""
     text = str(getattr(error, "reason", None) or error)
@@ -76,17 +110,10 @@ def of_network(error: Exception, *, place: str) -> ClusterError:
             f"{place}: its certificate is not trusted ({_first_line(text)[:160]}); expected kubeflow.ca_file in the"
             " profile to name the authority that signed it"
         )
-    known = {
-        "Name or service not known": "the name is not known",
-        "Temporary failure in name resolution": "the name can't be looked up",
-        "No address associated with hostname": "the name has no address",
-        "Connection refused": "the connection is refused",
-        "timed out": "no answer in time",
-        "Connection aborted": "the connection was closed",
-        "RemoteDisconnected": "the connection was closed",
-        "Connection reset": "the connection was closed",
-    }
-    reason = next((told for sign, told in known.items() if sign in text), _first_line(text)[:160])
+    broken = next((told for sign, told in _BROKEN_OFF.items() if sign in text), None)
+    if broken:
+        return ConnectionLostError(f"{place} does not answer: {broken}; expected an answer")
+    reason = next((told for sign, told in _UNREACHED.items() if sign in text), _first_line(text)[:160])
     return ConnectionLostError(
         f"{place} does not answer: {reason}; expected the address of Kubeflow Pipelines (--host, or kubeflow.host in"
         " the profile)"

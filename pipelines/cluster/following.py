@@ -7,17 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipelines.cluster.connection import Connection
-from pipelines.cluster.errors import ClusterError, DetachedError, RunFailedError
+from pipelines.cluster.errors import ClusterError, NotThereError, RunFailedError, goes_on
 from pipelines.cluster.graph import Graph
-from pipelines.cluster.kubernetes_access import Cluster, UnaskedError
-from pipelines.cluster.pods import PodState, last_words, pods_of, progress_of
-from pipelines.cluster.runs import look_at
+from pipelines.cluster.kubernetes_access import Cluster
+from pipelines.cluster.patience import Patience
+from pipelines.cluster.pod_watch import PodWatch
+from pipelines.cluster.pods import last_words
+from pipelines.cluster.runs import graph_of_run, look_at
 from pipelines.cluster.steps import ENDED, StepState, failure_of, steps_of
 from spine.progress import ProgressEvent
 
 POLL_S = 5.0
-PODS_POLL_S = 20.0
-"""How often pods are looked at: one that can't start is told within a minute."""
+PATIENCE = Patience(lost_s=math.inf, odd_s=300.0)
 _MEANING = {"PENDING": "waits", "RUNNING": "runs", "SUCCEEDED": "done", "FAILED": "failed", "SKIPPED": "skipped"}
 
 
@@ -27,47 +28,68 @@ class Follower:
 
     connection: Connection
     run_id: str
-    graph: Graph
     show: Callable[[ProgressEvent], None]
     tell: Callable[[str], None]
     cluster: Cluster | None
     """The run's pods are looked at where there is one."""
     command: Callable[[str, str], str]
     """Returns how a command, by its name, is called on a run."""
+    state: str = "PENDING"
+    """What the last look found."""
+    _graph: Graph | None = None
     _shown: dict[tuple[str, str], tuple[float, str]] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
-    _pods: list[PodState] = field(default_factory=list)
-    _pods_at: float = -math.inf
+
+    def __post_init__(self) -> None:
+        """Watch the pods beside the run."""
+        self._watch = PodWatch(cluster=self.cluster, run_id=self.run_id, tell=self._tell_once, name=self._name)
+
+    @property
+    def graph(self) -> Graph:
+        """The graph of the run's pipeline; empty until it could be read."""
+        return self._graph or Graph()
 
     def follow(self) -> str:
         """Return how the run ended, SUCCEEDED or SKIPPED.
 
-        Raises RunFailedError with the failing step's name and message where it was FAILED or CANCELED, DetachedError
-        on Ctrl-C; the run itself goes on.
+        Raises RunFailedError with the failing step's name and message where it was FAILED or CANCELED, NotThereError
+        where it was deleted. Ctrl-C ends the following; the run itself goes on.
         """
-        try:
-            while True:
-                run = self._look()
-                steps = steps_of(run, self.graph)
-                self._look_at_pods(is_last=run.state in ENDED)
-                self._show(steps, str(run.state or "PENDING"))
-                if run.state in ENDED:
-                    return self._end(run, steps)
-                time.sleep(POLL_S)
-        except KeyboardInterrupt:
-            raise DetachedError(f"detached; {self._goes_on()}") from None
+        while True:
+            run = self._look()
+            self.state = str(run.state or "PENDING")
+            steps = steps_of(run, self.graph)
+            for found in self._watch.look(has_begun=bool(steps), is_last=self.state in ENDED):
+                self._event(found.step, found.task, found.done, found.total, found.note)
+            self._show(steps)
+            if self.state in ENDED:
+                return self._end(run, steps)
+            time.sleep(POLL_S)
 
     def _look(self) -> Any:
         """Return the run as it is now, however long it takes to reach it."""
         try:
-            return self.connection.insist(
-                lambda: look_at(self.connection, self.run_id), on_wait=self._wait, patience_s=math.inf
+            run = self.connection.insist(
+                lambda: look_at(self.connection, self.run_id), on_wait=self._wait, patience=PATIENCE
             )
+        except NotThereError as error:
+            gone = f"run {self.run_id} is no longer at {self.connection.place}: it was deleted"
+            raise NotThereError(f"{gone}; expected the id of a run") from error
         except ClusterError as error:
             raise type(error)(f"{error}; {self._goes_on()}") from error
+        if self._graph is None:
+            self._graph = self._read_graph(run)
+        return run
+
+    def _read_graph(self, run: Any) -> Graph | None:
+        """Return the graph of the run, None where it can't be had now: the next look asks again."""
+        try:
+            return graph_of_run(self.connection, run)
+        except ClusterError:
+            return None
 
     def _goes_on(self) -> str:
-        return f"run {self.run_id} goes on; follow it again with `{self.command('follow', self.run_id)}`"
+        return goes_on(self.run_id, follow=self.command("follow", self.run_id))
 
     def _wait(self, line: str) -> None:
         self.tell(line)
@@ -88,7 +110,7 @@ class Follower:
         if failed and failed.message:
             return f"step '{self._name(failed.step, failed.number)}': {failed.message}"
         # An earlier attempt of a step that went well in the end explains nothing.
-        pods = [pod for pod in self._pods if pod.phase == "Failed" and (not failed or pod.step == failed.step)]
+        pods = [pod for pod in self._watch.pods if pod.phase == "Failed" and (not failed or pod.step == failed.step)]
         for pod in reversed(pods):
             if self.cluster and (words := last_words(self.cluster, pod)):
                 return f"step '{self._name(pod.step, pod.number)}': {words}"
@@ -97,7 +119,7 @@ class Follower:
             return f"step '{self._name(failed.step, failed.number)}': {told or 'its log says why'}"
         return told or "its page says why"
 
-    def _show(self, steps: list[StepState], state: str) -> None:
+    def _show(self, steps: list[StepState]) -> None:
         for name in dict.fromkeys(one.step for one in steps):
             tasks = [one for one in steps if one.step == name]
             if len(tasks) > 1 and any(one.number is None for one in tasks):
@@ -106,7 +128,7 @@ class Follower:
                 for one in tasks:
                     self._show_one(one)
         done = sum(one.state == "SUCCEEDED" for one in steps)
-        self._event("run", self.run_id[:8], done, max(self.graph.total, len(steps)), state)
+        self._event("run", self.run_id[:8], done, max(self.graph.total, len(steps)), self.state)
 
     def _show_one(self, one: StepState) -> None:
         task = self.graph.folds(one.step, one.number) or "step"
@@ -118,7 +140,7 @@ class Follower:
         note = ", ".join(f"{count} {_MEANING[state]}" for state, count in counts.items() if count)
         total = max(len(tasks), len(self.graph.rounds.get(name, ())))
         self._event(name, "tasks", sum(one.state == "SUCCEEDED" for one in tasks), total, note)
-        for pod in self._pods:
+        for pod in self._watch.pods:
             if pod.step == name and pod.number is not None:
                 self._show_one(StepState(name, pod.number, pod.phase.upper()))
 
@@ -126,23 +148,6 @@ class Follower:
         if self._shown.get((step, task)) != (done, note):
             self._shown[step, task] = (done, note)
             self.show(ProgressEvent(step=step, task=task, done=done, total=total, note=note, at=time.time()))
-
-    def _look_at_pods(self, *, is_last: bool) -> None:
-        if self.cluster is None or (not is_last and time.monotonic() - self._pods_at < PODS_POLL_S):
-            return
-        self._pods_at = time.monotonic()
-        try:
-            self._pods = pods_of(self.cluster, self.run_id)
-        except UnaskedError as error:
-            self._tell_once(f"pods are not watched: {error}")
-            return
-        for pod in self._pods:
-            # At the end the logs of those that are done are read as well: the gate's verdict stands in one.
-            if pod.phase == "Running" or (is_last and pod.phase == "Succeeded"):
-                for found in progress_of(self.cluster, pod):
-                    self._event(found.step, found.task, found.done, found.total, found.note)
-            elif pod.phase == "Pending" and pod.trouble:
-                self._tell_once(f"{self._name(pod.step, pod.number)} can't start: {pod.trouble}; image {pod.image}")
 
     def _tell_once(self, line: str) -> None:
         if line not in self._told:

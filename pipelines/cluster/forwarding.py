@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from pipelines.cluster.errors import ClusterError, ConnectionLostError
 from spine.settings import child_environment
+from spine.workers import signal_after_parent
 
 _START_S = 20.0
 _END_S = 5.0
@@ -49,18 +50,15 @@ class Forward:
             f"kubectl port-forward to {self._target}: {self._last_words()}; expected a service that kubectl can reach"
         )
 
+    def restart(self) -> None:
+        """End kubectl and start it anew: it can live on although nothing comes through it any more."""
+        self._end()
+        self.ensure()
+
     def close(self) -> None:
-        """End kubectl, politely at first."""
+        """End kubectl for good."""
+        self._end()
         self._errors.close()
-        if self._process is None:
-            return
-        for wanted in (signal.SIGTERM, signal.SIGKILL):
-            if self._process.poll() is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(self._process.pid, wanted)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._process.wait(timeout=_END_S)
-        self._process = None
 
     def by_hand(self, port: int) -> str:
         """Return the command by which a person reaches the service at ``port``."""
@@ -81,10 +79,24 @@ class Forward:
                 stdout=subprocess.DEVNULL,
                 stderr=self._errors,
                 start_new_session=True,
+                # Should this process be killed, the kernel ends kubectl.
+                preexec_fn=_end_with_parent,
                 env=child_environment(),
             )
         except FileNotFoundError as error:
             raise ClusterError("kubectl: not found; expected it on the PATH for kubeflow.port_forward") from error
+
+    def _end(self) -> None:
+        """End kubectl, politely at first."""
+        if self._process is None:
+            return
+        for wanted in (signal.SIGTERM, signal.SIGKILL):
+            if self._process.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, wanted)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(timeout=_END_S)
+        self._process = None
 
     def _last_words(self) -> str:
         process = self._process
@@ -107,6 +119,10 @@ def forwarded(target: str | None) -> Iterator[Forward | None]:
         yield forward
     finally:
         forward.close()
+
+
+def _end_with_parent() -> None:
+    signal_after_parent(signal.SIGTERM)
 
 
 def _free_port() -> int:

@@ -38,11 +38,17 @@ def read_documents(path: Path) -> list[dict[str, Any]]:
 
 
 def graph_of(specification: Mapping[str, Any] | None) -> Graph:
-    """Read the graph from KFP's intermediate representation, also as the server wraps it; empty where there is none."""
+    """Read the graph from KFP's intermediate representation, also as the server wraps it.
+
+    It is empty where there is none, and for what is of another shape: others' runs may hold anything.
+    """
     if not specification:
         return Graph()
-    content = specification.get("pipeline_spec") or specification
-    found = dict(_tasks(content, content.get("root", {}), rounds=()))
+    try:
+        content = specification.get("pipeline_spec") or specification
+        found = dict(_tasks(content, content.get("root", {}), rounds=()))
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        return Graph()
     return Graph(steps=tuple(found), rounds={step: rounds for step, rounds in found.items() if rounds})
 
 

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import yaml
+
 from pipelines.cluster.endpoint import Endpoint
 from spine.errors import SpinelineError
 
@@ -59,6 +61,8 @@ def reach(endpoint: Endpoint) -> Cluster:
             where = f"the cluster of kubeconfig's context '{config.list_kube_config_contexts()[1]['name']}'"
         except (config.ConfigException, OSError, KeyError, TypeError) as error:
             raise UnaskedError("no kubeconfig that names a cluster") from error
+        except (yaml.YAMLError, ValueError, AttributeError) as error:
+            raise UnaskedError("the kubeconfig can't be read; expected YAML that names a cluster") from error
     configuration.retries = False
     api = client.ApiClient(configuration)
     return Cluster(core=client.CoreV1Api(api), custom=client.CustomObjectsApi(api), namespace=namespace, where=where)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.cluster import preflight, schedules, submission
+from pipelines.cluster import preflight, schedules, starting, submission
 from pipelines.cluster.connection import Connection
 from pipelines.cluster.endpoint import Endpoint
 from pipelines.cluster.graph import graph_of, read_documents
@@ -46,10 +46,10 @@ class Launch:
             tell=tell,
         )
 
-    def start(self, connection: Connection, tell: Told) -> Any:
-        """Upload and start; return the run."""
+    def start(self, connection: Connection, tell: Told, *, command: Callable[[str, str], str]) -> Any:
+        """Upload and start; return the run. ``command`` returns how a command, by its name, is called on a run."""
         version, experiment = self._upload(connection, tell)
-        return submission.start(
+        return starting.start(
             connection,
             version=version,
             experiment_id=experiment,
@@ -57,6 +57,7 @@ class Launch:
             title=self.title,
             service_account=self.service_account,
             on_wait=tell,
+            command=command,
         )
 
     def schedule(self, connection: Connection, tell: Told, *, cron: str) -> Any:

@@ -27,7 +27,8 @@ _STUCK = (
 _TAIL_LINES = 40
 _ROUND = re.compile(r"iteration[a-z-]*\((\d+)")
 _RAISED = re.compile(r"^(?:error|[\w.]*(?:Error|Exception|Interrupt)\w*): \S.*$")
-_PROGRESS = re.compile(r"^(\w+): (.+?) (\d[\d.e+]*)/(\d[\d.e+]*)(?: (.*))?$")
+_NUMBER = r"\d{1,15}(?:\.\d{1,15})?(?:e[+-]\d{2})?"
+_PROGRESS = re.compile(rf"^(\w+): (.+?) ({_NUMBER})/({_NUMBER})(?: (.*))?$")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class PodState:
     image: str
     trouble: str = ""
     """Why it waits or ended: a reason of Kubernetes' own and its message, on one line."""
+    is_gated: bool = False
+    """Held back from being scheduled, as Kueue does until it is the pod's turn."""
 
 
 def pods_of(cluster: Cluster, run_id: str) -> list[PodState]:
@@ -105,6 +108,7 @@ def _state(pod: Any) -> PodState:
         phase=pod.status.phase or "Unknown",
         image=main.image,
         trouble=next(_troubles(pod), ""),
+        is_gated=bool(pod.spec.scheduling_gates),
     )
 
 

@@ -34,7 +34,10 @@ def find_run(connection: Connection, name: str) -> Any:
 
 def look_at(connection: Connection, run_id: str) -> Any:
     """Return a run as it is now."""
-    return connection.ask(connection.api.runs.run_service_get_run, run_id=run_id)
+    run = connection.ask(connection.api.runs.run_service_get_run, run_id=run_id)
+    if getattr(run, "run_id", None) != run_id:
+        raise connection.wrong(f"asked for run {run_id}, it answers with another thing")
+    return run
 
 
 def runs(connection: Connection) -> Iterator[Any]:
@@ -48,8 +51,8 @@ def runs(connection: Connection) -> Iterator[Any]:
     )
 
 
-def run_named(connection: Connection, name: str) -> Any | None:
-    """Return the run with this display name; None where there is none."""
+def runs_named(connection: Connection, name: str) -> list[Any]:
+    """Return the runs with this display name."""
     listed = pages(
         connection,
         connection.api.runs.run_service_list_runs,
@@ -57,7 +60,8 @@ def run_named(connection: Connection, name: str) -> Any | None:
         namespace=connection.namespace,
         filter=equals("display_name", name),
     )
-    return next(iter(listed), None)
+    # A gateway may drop the filter, and another's run must not be taken for ours.
+    return [run for run in listed if run.display_name == name]
 
 
 def graph_of_run(connection: Connection, run: Any) -> Graph:

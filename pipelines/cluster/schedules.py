@@ -1,31 +1,19 @@
 """Recurring runs: the pipeline again and again on a branch of the data set, at the times of a crontab."""
 
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pipelines.cluster.connection import Connection
+from pipelines.cluster.cron import kubeflow_cron
 from pipelines.cluster.errors import UnknownRunError
 from pipelines.cluster.runs import pages
 from pipelines.cluster.submission import Version, reference_of, runtime_of
 from spine.errors import InvalidValueError
 
 _COMMIT = re.compile(r"^[0-9a-f]{7,40}$")
-_FIELD = re.compile(r"^(\*|\?|[0-9A-Za-z]+(-[0-9A-Za-z]+)?)(/[0-9]+)?(,(\*|[0-9A-Za-z]+(-[0-9A-Za-z]+)?)(/[0-9]+)?)*$")
-_BOUNDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
-_EXPECTED = "five fields (minute hour day month weekday) such as '0 2 * * *'"
-
-
-def kubeflow_cron(cron: str) -> str:
-    """Return a crontab's five fields as Kubeflow's six, which begin with seconds; raises InvalidValueError."""
-    fields = cron.split()
-    if len(fields) != len(_BOUNDS) or not all(_FIELD.match(field) for field in fields):
-        raise InvalidValueError("--cron", cron, expected=_EXPECTED)
-    for text, (lowest, highest) in zip(fields, _BOUNDS, strict=True):
-        numbers = [int(number) for number in re.findall(r"(?<![/0-9])[0-9]+", text)]
-        if any(not lowest <= number <= highest for number in numbers):
-            raise InvalidValueError("--cron", cron, expected=f"{_EXPECTED}, '{text}' between {lowest} and {highest}")
-    return " ".join(["0", *fields])
+_SHORTEST_PREFIX = 4
 
 
 def require_branch(revision: str) -> None:
@@ -69,9 +57,11 @@ def schedule(
             if known.display_name == name:
                 _require_same(known, body)
                 return known
-        return connection.ask(
+        made = connection.ask(
             connection.api.recurring_runs.recurring_run_service_create_recurring_run, recurring_run=body
         )
+        connection.required(made, "recurring_run_id")
+        return made
 
     return connection.insist(attempt, on_wait=on_wait)
 
@@ -87,13 +77,18 @@ def schedules(connection: Connection) -> Iterator[Any]:
 
 
 def delete(connection: Connection, name: str) -> Any:
-    """Delete the recurring run with this name or beginning of an id, and return it; its past runs stay."""
+    """Delete the recurring run with this name, id, or beginning of an id, and return it; its past runs stay.
+
+    Raises UnknownRunError unless exactly one is meant.
+    """
     everything = list(schedules(connection))
     found = [one for one in everything if name in (one.display_name, one.recurring_run_id)]
-    found = found or [one for one in everything if one.recurring_run_id.startswith(name)]
+    if not found and len(name) >= _SHORTEST_PREFIX:
+        found = [one for one in everything if one.recurring_run_id.startswith(name)]
     if len(found) != 1:
-        listed = ", ".join(one.display_name for one in everything) or "none"
-        raise UnknownRunError(f"schedule '{name}' is {len(found)} of: {listed}; expected the name or id of one")
+        listed = ", ".join(f"'{one.display_name}' ({one.recurring_run_id})" for one in found or everything) or "none"
+        expected = f"the name or id of one, or the first {_SHORTEST_PREFIX} or more characters of its id"
+        raise UnknownRunError(f"schedule '{name}' is {len(found)} of: {listed}; expected {expected}")
     connection.ask(
         connection.api.recurring_runs.recurring_run_service_delete_recurring_run,
         recurring_run_id=found[0].recurring_run_id,
@@ -120,5 +115,5 @@ def _require_same(known: Any, wanted: Any) -> None:
     if said(known) != said(wanted):
         raise UnknownRunError(
             f"schedule '{known.display_name}' ({known.recurring_run_id}) does something else; expected"
-            f" `spineline schedules --delete '{known.display_name}'` first"
+            f" `spineline schedules --delete {shlex.quote(known.display_name)}` first"
         )

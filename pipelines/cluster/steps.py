@@ -30,7 +30,7 @@ def steps_of(run: Any, graph: Graph) -> list[StepState]:
     found = [
         StepState(step_name(task.display_name), tree.round_of(task), str(task.state or "PENDING"), tree.message(task))
         for task in details
-        if _is_step(task.display_name or "", graph)
+        if _is_step(task.display_name, graph)
     ]
     found += _failed_drivers(details, graph, tree)
     order = {step: place for place, step in enumerate(graph.steps)}
@@ -43,7 +43,10 @@ def failure_of(states: Iterable[StepState]) -> StepState | None:
     return next((one for one in failed if one.message), failed[0] if failed else None)
 
 
-def _is_step(name: str, graph: Graph) -> bool:
+def _is_step(name: str | None, graph: Graph) -> bool:
+    """Tell steps from what is KFP's own; a task without a name is nothing that could be shown."""
+    if not name:
+        return False
     return step_name(name) in graph.steps if graph.steps else not _INNER.match(name)
 
 
@@ -64,7 +67,8 @@ class _Tree:
         for task in details:
             self._by_id.update({key: task for key in (task.pod_name, task.task_id) if key})
             for child in task.child_tasks or []:
-                self._parents[child.pod_name or child.task_id] = task
+                if key := child.pod_name or child.task_id:
+                    self._parents[key] = task
 
     def round_of(self, task: Any) -> int | None:
         """Return the round of the loop that a task stands in."""

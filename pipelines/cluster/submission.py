@@ -1,15 +1,13 @@
-"""A compiled pipeline put on a cluster: one version for one content, one experiment, one run for one request."""
+"""A compiled pipeline put on a cluster: one version for one content, in one experiment."""
 
-import secrets
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipelines.cluster.connection import Connection
-from pipelines.cluster.errors import ClusterError
-from pipelines.cluster.runs import equals, pages, run_named
+from pipelines.cluster.errors import AlreadyThereError
+from pipelines.cluster.runs import equals, pages
 from spine.storage import digest_file, short
 
 Told = Callable[[str], None]
@@ -34,35 +32,22 @@ def upload(connection: Connection, *, file: Path, pipeline: str, on_wait: Told) 
 
     def attempt() -> Version:
         home = _pipeline(connection, pipeline)
-        listing = api.pipelines.pipeline_service_list_pipeline_versions
-        listed = pages(
-            connection, listing, field="pipeline_versions", pipeline_id=home, filter=equals("display_name", name)
+        made = _found_or_made(
+            lambda: _named(
+                name,
+                connection,
+                api.pipelines.pipeline_service_list_pipeline_versions,
+                field="pipeline_versions",
+                pipeline_id=home,
+            ),
+            lambda: connection.ask(
+                api.pipeline_uploads.upload_pipeline_version, uploadfile=str(file), name=name, pipelineid=home
+            ),
         )
-        known = next((version for version in listed if version.display_name == name), None)
-        made = known or connection.ask(
-            api.pipeline_uploads.upload_pipeline_version, uploadfile=str(file), name=name, pipelineid=home
-        )
-        return Version(pipeline_id=home, version_id=made.pipeline_version_id, name=name)
+        version = connection.required(made, "pipeline_version_id")
+        return Version(pipeline_id=home, version_id=version, name=name)
 
     return connection.insist(attempt, on_wait=on_wait)
-
-
-def _pipeline(connection: Connection, name: str) -> str:
-    api = connection.api.pipelines
-    listed = pages(
-        connection,
-        api.pipeline_service_list_pipelines,
-        field="pipelines",
-        namespace=connection.namespace,
-        filter=equals("display_name", name),
-    )
-    for pipeline in listed:
-        if pipeline.display_name == name:
-            return str(pipeline.pipeline_id)
-    from kfp_server_api import V2beta1Pipeline
-
-    body = V2beta1Pipeline(display_name=name, namespace=connection.namespace)
-    return str(connection.ask(api.pipeline_service_create_pipeline, pipeline=body).pipeline_id)
 
 
 def experiment(connection: Connection, *, on_wait: Told) -> str:
@@ -70,58 +55,54 @@ def experiment(connection: Connection, *, on_wait: Told) -> str:
     from kfp_server_api import V2beta1Experiment
 
     api, name = connection.api.experiments, connection.endpoint.experiment
+    body = V2beta1Experiment(display_name=name, namespace=connection.namespace)
 
     def attempt() -> str:
-        listed = pages(
-            connection,
-            api.experiment_service_list_experiments,
-            field="experiments",
-            namespace=connection.namespace,
-            filter=equals("display_name", name),
+        made = _found_or_made(
+            lambda: _named(
+                name,
+                connection,
+                api.experiment_service_list_experiments,
+                field="experiments",
+                namespace=connection.namespace,
+            ),
+            lambda: connection.ask(api.experiment_service_create_experiment, experiment=body),
         )
-        for found in listed:
-            if found.display_name == name:
-                return str(found.experiment_id)
-        body = V2beta1Experiment(display_name=name, namespace=connection.namespace)
-        return str(connection.ask(api.experiment_service_create_experiment, experiment=body).experiment_id)
+        return connection.required(made, "experiment_id")
 
     return connection.insist(attempt, on_wait=on_wait)
 
 
-def start(
-    connection: Connection,
-    *,
-    version: Version,
-    experiment_id: str,
-    arguments: Mapping[str, Any],
-    title: str,
-    service_account: str | None,
-    on_wait: Told,
-) -> Any:
-    """Start a run and return it: once, also where the answer to the first request was lost."""
-    from kfp_server_api import V2beta1Run
+def _pipeline(connection: Connection, name: str) -> str:
+    from kfp_server_api import V2beta1Pipeline
 
-    # The name is this request's own: a run that carries it was started by it.
-    name = f"{title} {time.strftime('%Y-%m-%d %H-%M-%S')} {secrets.token_hex(3)}"
-    body = V2beta1Run(
-        experiment_id=experiment_id,
-        display_name=name,
-        pipeline_version_reference=reference_of(version),
-        runtime_config=runtime_of(arguments),
-        service_account=service_account,
+    api = connection.api.pipelines
+    body = V2beta1Pipeline(display_name=name, namespace=connection.namespace)
+    made = _found_or_made(
+        lambda: _named(
+            name, connection, api.pipeline_service_list_pipelines, field="pipelines", namespace=connection.namespace
+        ),
+        lambda: connection.ask(api.pipeline_service_create_pipeline, pipeline=body),
     )
-    was_sent = False
+    return connection.required(made, "pipeline_id")
 
-    def attempt() -> Any:
-        nonlocal was_sent
-        known = run_named(connection, name) if was_sent else None
-        was_sent = True
-        return known or connection.ask(connection.api.runs.run_service_create_run, run=body)
 
-    run = connection.insist(attempt, on_wait=on_wait)
-    if not run.run_id:
-        raise ClusterError(f"{connection.place} gave the run '{name}' no id; expected one")
-    return run
+def _named(name: str, connection: Connection, listing: Callable[..., Any], **arguments: Any) -> Any | None:
+    """Return what is listed under a name; the name is looked at here too: a gateway may drop the filter."""
+    listed = pages(connection, listing, filter=equals("display_name", name), **arguments)
+    return next((one for one in listed if one.display_name == name), None)
+
+
+def _found_or_made(find: Callable[[], Any | None], make: Callable[[], Any]) -> Any:
+    """Return what is there, else make it; who makes it a moment before us has made it for us as well."""
+    if found := find():
+        return found
+    try:
+        return make()
+    except AlreadyThereError:
+        if found := find():
+            return found
+        raise
 
 
 def reference_of(version: Version) -> Any:

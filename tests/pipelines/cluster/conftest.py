@@ -1,5 +1,6 @@
 """The real command line, against servers that hold every request to the contracts of KFP and Kubernetes."""
 
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,12 +13,13 @@ import yaml
 
 import pipelines.compiling
 from pipelines.cli.app import run
-from pipelines.cluster import connection, following
+from pipelines.cluster import connection, following, patience, pod_watch, starting
 from pipelines.cluster.endpoint import Endpoint
 from pipelines.profile import Profile
 from spine.settings import settings
 from spine.storage import digest_value
 from tests.pipelines.cluster.fakes.kfp_server import KfpServer
+from tests.pipelines.cluster.fakes.kubectl import Kubectl
 from tests.pipelines.cluster.fakes.kubernetes_server import KubernetesServer
 
 REPOSITORY = "https://git.example/spine-data.git"
@@ -43,10 +45,12 @@ def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, compiled_once: Calla
     """Looks and waits that take no time, no kubeconfig but the test's own, and an empty root."""
     for module, name, value in (
         (following, "POLL_S", 0.01),
-        (following, "PODS_POLL_S", 0.0),
-        (connection, "FIRST_WAIT_S", 0.01),
-        (connection, "LONGEST_WAIT_S", 0.02),
+        (pod_watch, "PODS_POLL_S", 0.0),
+        (patience, "FIRST_WAIT_S", 0.01),
+        (patience, "LONGEST_WAIT_S", 0.02),
         (connection, "TIMEOUT_S", (1.0, 1.0)),
+        (following, "PATIENCE", patience.Patience(lost_s=math.inf, odd_s=0.05)),
+        (starting, "SETTLE_S", 0.05),
     ):
         monkeypatch.setattr(module, name, value)
     monkeypatch.setattr(pipelines.compiling, "compile_all", compiled_once)
@@ -176,3 +180,21 @@ def submit(spineline: Callable[..., Told], profile: Path) -> Callable[..., Told]
         return spineline("run", "--on", "kubernetes", "--profile", profile, "--folds", "0,1", *options)
 
     return call
+
+
+@pytest.fixture
+def ask(spineline: Callable[..., Told], write_profile: Callable[..., Path]) -> Callable[..., Told]:
+    """A function of an endpoint that asks for the schedules there."""
+
+    def call(**kubeflow: str) -> Told:
+        return spineline("schedules", "--profile", write_profile(kubeflow))
+
+    return call
+
+
+@pytest.fixture
+def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kfp: KfpServer) -> Kubectl:
+    """A kubectl on the path that forwards to ``kfp``."""
+    program = Kubectl(tmp_path / "bin", port=kfp.port)
+    monkeypatch.setenv("PATH", f"{program.folder}:/usr/bin:/bin")
+    return program

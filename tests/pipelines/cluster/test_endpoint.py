@@ -1,12 +1,11 @@
 """What is wrong between here and Kubeflow is told in one line: the address, the sign-in, or the rights."""
 
+import contextlib
 import datetime
 import ipaddress
-import os
-import signal
 import socket
-import stat
-import sys
+import threading
+import time
 
 import pytest
 from cryptography import x509
@@ -15,37 +14,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from pipelines.cluster import client
+from pipelines.cluster import client, deadline
+from tests.pipelines.cluster.conftest import kubeconfig
 from tests.pipelines.cluster.fakes.kfp_server import at, login_page
 from tests.pipelines.cluster.fakes.server import Answer, Server
-
-FORWARDER = """#!{python}
-import os, socket, sys, threading
-open({log!r}, "a").write(" ".join([*sys.argv[1:-1], str(os.getpid()), sys.argv[-1]]) + chr(10))
-if os.path.exists({broken!r}):
-    sys.exit("error: services \\"ml-pipeline-ui\\" not found")
-local = int(sys.argv[-1].split(":")[0])
-server = socket.create_server(("127.0.0.1", local))
-def pump(a, b):
-    while data := a.recv(65536):
-        b.sendall(data)
-    b.shutdown(socket.SHUT_WR)
-while True:
-    client, _ = server.accept()
-    target = socket.create_connection(("127.0.0.1", {port}))
-    for pair in ((client, target), (target, client)):
-        threading.Thread(target=pump, args=pair, daemon=True).start()
-"""
-
-
-@pytest.fixture
-def ask(spineline, write_profile):
-    """A function of an endpoint that asks for the schedules there."""
-
-    def call(**kubeflow):
-        return spineline("schedules", "--profile", write_profile(kubeflow))
-
-    return call
 
 
 def test_no_address_says_where_to_give_one(ask):
@@ -92,10 +64,11 @@ def test_https_where_only_http_is_spoken(ask, kfp):
     assert "it speaks no TLS" in ask(host=kfp.url.replace("http:", "https:")).error
 
 
-def test_a_host_without_its_scheme(ask):
+def test_a_host_without_its_scheme(ask, spineline):
     told = ask(host="kubeflow.example.org")
     assert told.code == 2
     assert "kubeflow.host" in told.error
+    assert "expected an endpoint" in spineline("schedules", "--host", "kubeflow.example.org").error
 
 
 def test_a_host_on_the_command_line_replaces_the_profiles(spineline, kfp, write_profile):
@@ -161,7 +134,7 @@ def test_a_login_page_in_place_of_an_answer(kfp, ask):
     kfp.fault = lambda method, path: login_page()
     told = ask(host=kfp.url)
     assert told.code == 2
-    assert "asks for a sign-in" in told.error and "kubeflow.token_file" in told.error
+    assert "no sign-in, or not the address of its API" in told.error and "kubeflow.token_file" in told.error
 
 
 def test_rights_that_are_lacking_quote_the_server(kfp, ask):
@@ -214,50 +187,97 @@ def test_a_certificate_of_an_authority_that_is_not_there(kfp, ask, tmp_path):
     assert "ca.pem" in told.error
 
 
-@pytest.fixture
-def kubectl(tmp_path, monkeypatch, kfp):
-    """A kubectl on the path that forwards to ``kfp``; returns where it writes what it was called with."""
-    folder, log = tmp_path / "bin", tmp_path / "calls"
-    folder.mkdir()
-    program = folder / "kubectl"
-    given = {"python": sys.executable, "log": str(log), "broken": str(tmp_path / "broken"), "port": kfp.port}
-    program.write_text(FORWARDER.format(**given))
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
-    return log
+@pytest.mark.parametrize("answer", [{"status": "ok"}, {}, [], None, "ok", {"multi_user": None}])
+def test_a_service_that_answers_json_is_not_taken_for_kubeflow(ask, answer):
+    class Elsewhere(Server):
+        def reply(self, *_):
+            return answer
 
-
-def test_a_port_forward_is_opened_for_the_command_and_ended_with_it(kubectl, ask, kfp):
-    told = ask(port_forward="kubeflow/ml-pipeline-ui")
-    assert told.code == 0, told.err
-    (call,) = kubectl.read_text().splitlines()
-    assert call.startswith("--namespace kubeflow port-forward --address 127.0.0.1 service/ml-pipeline-ui ")
-    port = int(call.split()[-1].split(":")[0])
-    with socket.socket() as attempt:
-        assert attempt.connect_ex(("127.0.0.1", port)) != 0
-
-
-def test_a_port_forward_that_can_not_be_made_quotes_kubectl(kubectl, ask, tmp_path):
-    (tmp_path / "broken").touch()
-    told = ask(port_forward="kubeflow/ml-pipeline-ui")
+    server = Elsewhere()
+    told = ask(host=server.url)
+    server.close()
     assert told.code == 2
-    assert 'services "ml-pipeline-ui" not found' in told.error
+    assert "is not Kubeflow Pipelines" in told.error
 
 
-def test_a_port_forward_that_ends_is_opened_again_and_the_run_not_lost(kubectl, spineline, write_profile, kfp):
-    def break_off(run):
-        os.kill(int(kubectl.read_text().split()[-2]), signal.SIGKILL)
-        at("RUNNING")(run)
+def test_pages_whose_api_is_away_are_told_as_that(ask, kfp):
+    kfp.fault = lambda method, path: Answer(200, {"apiServerReady": False, "buildDate": "today"})
+    assert "the API behind its pages is away" in ask(host=kfp.url).error
 
-    kfp.script = [at("RUNNING"), break_off, at("RUNNING"), at("SUCCEEDED")]
-    profile = write_profile({"port_forward": "kubeflow/ml-pipeline-ui"})
-    told = spineline("run", "--on", "kubernetes", "--profile", profile, "--folds", "0,1")
+
+def test_an_answer_about_another_run_is_not_believed(submit, spineline, profile, kfp):
+    assert submit("--detach").code == 0
+    kfp.fault = lambda method, path: Answer(200, {"status": "ok"}) if "/runs/" in path else None
+    told = spineline("status", kfp.runs[0].run_id, "--profile", profile)
+    assert told.code == 2
+    assert "answers with another thing" in told.error
+
+
+@pytest.mark.parametrize("kind", ["token", "cookies"])
+@pytest.mark.parametrize("content", ["s3cr\u201det".encode(), b"s3cr\xff\x00et", b"s3cr\x01et", "s\u00e9cret".encode()])
+def test_what_no_request_can_carry_is_refused_and_not_quoted(kfp, ask, tmp_path, kind, content):
+    shown = tmp_path / "shown"
+    shown.write_bytes(content)
+    told = ask(host=kfp.url, **{f"{kind}_file": str(shown)})
+    assert told.code == 2
+    assert str(shown) in told.error and "ASCII" in told.error
+    assert "s3cr" not in told.err and "cret" not in told.err
+    assert kfp.asked == []
+
+
+def test_a_token_that_becomes_unusable_while_a_run_is_followed_is_not_quoted(
+    kfp_server, spineline, write_profile, tmp_path
+):
+    kfp, token = kfp_server(token="right"), tmp_path / "token"
+    for content in (b"s3cr\net", "s3cr\u201det".encode(), b"s3cr\xffet"):
+        token.write_text("right")
+
+        def spoil(run, content=content):
+            at("RUNNING")(run)
+            token.write_bytes(content)
+
+        kfp.script = [at("RUNNING"), spoil]
+        profile = write_profile({"host": kfp.url, "token_file": str(token)})
+        told = spineline("run", "--on", "kubernetes", "--profile", profile, "--folds", "0,1")
+        assert told.code == 2
+        assert f"{token} can't be sent" in told.error and "follow it again" in told.error
+        assert "s3cr" not in told.err
+
+
+@pytest.mark.parametrize("host", ["http://name/#/pipelines", "http://name/?ns=x", "http://name?ns=x", "http://name#/x"])
+def test_the_address_of_a_page_in_the_browser_is_refused_as_that(spineline, profile, host):
+    told = spineline("schedules", "--profile", profile, "--host", host)
+    assert told.code == 2
+    assert "without '?' and '#'" in told.error
+
+
+def test_an_answer_that_only_drips_is_given_up(kfp, ask, monkeypatch):
+    monkeypatch.setattr(deadline, "ANSWER_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip():
+            client, _ = server.accept()
+            client.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9999\r\n\r\n{")
+            with contextlib.suppress(OSError):
+                for _ in range(100):
+                    client.sendall(b" ")
+                    time.sleep(0.05)
+
+        threading.Thread(target=drip, daemon=True).start()
+        began = time.monotonic()
+        told = ask(host=f"http://127.0.0.1:{server.getsockname()[1]}")
+        assert time.monotonic() - began < 4
+    assert told.code == 2
+    assert "no answer in time; expected an answer" in told.error
+
+
+@pytest.mark.parametrize(
+    "content", [b"a: [b\n c: }", b"\xff\xfe\x00", b"- 1", b"hello", b"", b"contexts: 3\nclusters: x"]
+)
+def test_a_kubeconfig_that_is_none_is_told_in_one_line(submit, monkeypatch, tmp_path, content):
+    path = tmp_path / "broken"
+    path.write_bytes(content)
+    kubeconfig(monkeypatch, path)
+    told = submit("--detach")
     assert told.code == 0, told.err
-    assert len(kubectl.read_text().splitlines()) == 2
-    assert "kubectl --namespace kubeflow port-forward" in told.out
-    assert len(kfp.runs) == 1
-
-
-def test_no_kubectl_is_told(ask, monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert "kubectl: not found" in ask(port_forward="kubeflow/ml-pipeline-ui").error
+    assert "kubeconfig" in told.err and "Traceback" not in told.err

@@ -1,10 +1,15 @@
 """A run that is followed: its end is the command's, its steps are seen, and no lost connection loses it."""
 
 import itertools
+import json
+import signal
+import threading
+import time
 
 import pytest
 
-from pipelines.cluster import following
+from pipelines.cluster import following, kubernetes_access
+from pipelines.cluster.patience import Patience
 from tests.pipelines.cluster.fakes.kfp_server import at, fold_tasks, task
 from tests.pipelines.cluster.fakes.server import LOGIN_PAGE, LOST, Answer
 
@@ -30,6 +35,19 @@ def test_a_run_that_succeeds_ends_with_0_and_was_seen_step_by_step_and_fold_by_f
     assert "train_folds: fold 1 0/1  runs" in told.err
     assert "root" not in told.err
     assert f"SUCCEEDED: {kfp.url}/#/runs/details/{kfp.runs[0].run_id}" in told.out
+
+
+def test_states_that_follow_one_another_quickly_end_with_the_newest(kfp, submit):
+    kfp.script = [
+        at("PENDING"),
+        at("RUNNING", PULLED, task("plan-training", "PENDING")),
+        at("RUNNING", PULLED, task("plan-training", "RUNNING")),
+        at("SUCCEEDED", PULLED, task("plan-training", "RUNNING")),
+    ]
+    told = submit()
+    assert told.code == 0, told.err
+    assert "plan_training: step 0/1  waits" in told.err and "plan_training: step 0/1  runs" in told.err
+    assert told.err.splitlines()[-1].endswith("SUCCEEDED")
 
 
 def test_folds_that_the_server_does_not_tell_apart_are_counted(kfp, submit):
@@ -111,8 +129,6 @@ def test_a_server_that_never_answers_is_waited_out(kfp, submit, monkeypatch):
 
     def hang(method, path):
         if "/runs/" in path and next(looks) == 1:
-            import time
-
             time.sleep(0.6)
         return
 
@@ -141,16 +157,100 @@ def test_a_run_that_is_gone_from_the_server_ends_the_following(kfp, submit):
     kfp.script = [at("RUNNING", PULLED), Answer(404, {"code": 5, "message": "run not found"})]
     told = submit()
     assert told.code == 2
-    assert "run not found" in told.error and "follow it again" in told.error
+    assert f"run {kfp.runs[0].run_id} is no longer at {kfp.url}: it was deleted" in told.error
+    assert "goes on" not in told.error
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [Answer(404, "default backend - 404"), Answer(200, "<html>maintenance</html>"), Answer(401, {"message": "no"})],
+    ids=["default backend", "maintenance", "sign-in"],
+)
+def test_an_odd_answer_in_between_does_not_end_the_following(kfp, submit, odd, monkeypatch):
+    monkeypatch.setattr(following, "PATIENCE", Patience(lost_s=60.0, odd_s=10.0))
+    kfp.script = [at("RUNNING", PULLED), odd, odd, at("SUCCEEDED", PULLED)]
+    told = submit()
+    assert told.code == 0, told.err
+    assert "trying again" in told.err
+
+
+def test_a_token_file_that_is_away_for_a_moment_does_not_end_the_following(
+    kfp_server, spineline, write_profile, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(following, "PATIENCE", Patience(lost_s=60.0, odd_s=10.0))
+    kfp, token = kfp_server(token="right"), tmp_path / "token"
+    token.write_text("right")
+
+    def renew(run):
+        at("RUNNING")(run)
+        token.unlink()
+        threading.Timer(0.3, token.write_text, ["right"]).start()
+
+    kfp.script = [at("RUNNING"), renew, at("SUCCEEDED")]
+    profile = write_profile({"host": kfp.url, "token_file": str(token)})
+    told = spineline("run", "--on", "kubernetes", "--profile", profile, "--folds", "0,1")
+    assert told.code == 0, told.err
+    assert str(token) in told.err
+
+
+def test_a_pipeline_that_can_not_be_read_at_first_does_not_end_the_following(kfp, submit):
+    kfp.script = [at("RUNNING"), at("RUNNING"), at("SUCCEEDED", *fold_tasks({0: "SUCCEEDED"}))]
+    away = [Answer(503, "no upstream"), Answer(403, {"message": "no"})]
+    kfp.fault = lambda method, path: away.pop() if method == "GET" and "/versions/" in path and away else None
+    told = submit()
+    assert told.code == 0, told.err
+    assert away == []
+    assert "train_folds: fold 0 1/1  done" in told.err
+
+
+@pytest.mark.parametrize("state", ["FAILED", "CANCELED"])
+def test_json_says_how_a_run_ended_that_did_not_go_well(kfp, submit, state):
+    kfp.script = [at(state, error="quota")]
+    told = submit("--json")
+    answer = json.loads(told.out)
+    assert told.code == 1
+    assert (answer["run"], answer["state"]) == (kfp.runs[0].run_id, state)
+    assert answer["link"].endswith(answer["run"])
+    assert f"error: {answer['message']}" == told.error
+
+
+def test_json_says_of_a_run_that_is_followed_no_more_what_it_was(kfp, submit, monkeypatch):
+    kfp.script = [at("RUNNING", PULLED)]
+    monkeypatch.setattr(following.time, "sleep", _interrupted)
+    told = submit("--json")
+    answer = json.loads(told.out)
+    assert told.code == 130
+    assert answer["state"] == "RUNNING" and "goes on" in answer["message"]
+
+
+def test_ctrl_c_before_the_first_look_detaches_too(kfp, submit, monkeypatch):
+    monkeypatch.setattr(kubernetes_access, "reach", _interrupted)
+    told = submit("--unchecked")
+    assert told.code == 130
+    assert f"run {kfp.runs[0].run_id} goes on" in told.error
+
+
+def test_ctrl_c_while_a_run_is_tried_again_says_that_it_may_be(kfp, submit, spineline, profile):
+    assert submit("--detach").code == 0
+    kfp.script = [at("FAILED")]
+
+    def interrupt():
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        time.sleep(0.5)
+
+    kfp.fault = lambda method, path: interrupt if path.endswith(":retry") else None
+    told = spineline("retry", kfp.runs[0].run_id, "--profile", profile)
+    assert told.code == 130
+    assert "may be tried again already" in told.error and "spineline status" in told.error
+
+
+def _interrupted(*_):
+    raise KeyboardInterrupt
 
 
 def test_ctrl_c_detaches_and_the_run_goes_on(kfp, submit, monkeypatch):
     kfp.script = [at("RUNNING", PULLED)]
-
-    def interrupted(_seconds):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(following.time, "sleep", interrupted)
+    monkeypatch.setattr(following.time, "sleep", _interrupted)
     told = submit()
     run = kfp.runs[0]
     assert told.code == 130

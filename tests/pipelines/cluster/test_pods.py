@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from pipelines.cluster import pod_watch
 from tests.pipelines.cluster.fakes.kfp_server import at, task
 from tests.pipelines.cluster.fakes.kubernetes_server import pod
 
@@ -70,6 +71,27 @@ def test_epochs_are_followed_in_the_log_of_a_training_pod(kubernetes, with_pods,
     assert "epoch 11/1000" not in told
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "train_folds: torch 2.13.0/3 seen",
+        "train_folds: tor 1.2.3/4",
+        "train_folds: tor 1e/2",
+        "train_folds: tor 9e999/1",
+    ],
+)
+def test_words_that_are_no_progress_are_passed_over(kubernetes, with_pods, submit, line):
+    kubernetes.logs["p1"] = f"{line}\ntrain_folds: fold 1, iterations 2500/1e+06 [/nan] [red]loss :bug:\n"
+    with_pods(
+        lambda run: pod("p1", run=run, node_name=TRAIN, step="train_folds", phase="Running"),
+        tasks=[task("train-folds", "RUNNING"), task("train-folds", "PENDING")],
+    )
+    told = submit()
+    assert told.code == 0, told.err
+    assert "train_folds: fold 1, iterations 2500/1e+06  [/nan] [red]loss :bug:" in told.err
+    assert "train_folds: torch" not in told.err
+
+
 def test_the_gates_verdict_is_told_at_the_end_from_its_pods_log(kubernetes, with_pods, submit):
     kubernetes.logs["p1"] = "gate_candidate: judge 1/1 fail: the test Dice is below the floor\n"
     with_pods(lambda run: pod("p1", run=run, node_name="wf.root.gate-candidate.executor", phase="Succeeded"))
@@ -107,3 +129,65 @@ def test_pods_that_may_not_be_read_are_told_of_once_and_the_run_followed(kfp, ku
     told = submit()
     assert told.code == 0, told.err
     assert told.err.count("pods are not watched") == 1
+
+
+def test_status_tells_what_keeps_pods_from_starting(kfp, kubernetes, submit, spineline, profile):
+    assert submit("--detach").code == 0
+    run = kfp.runs[0].run_id
+    kubernetes.pods = [
+        pod("p1", run=run, node_name=TRAIN, step="train_folds", waiting=("ImagePullBackOff", "Back-off")),
+        pod("p2", run=run, node_name=PULL, unschedulable="0/3 nodes are available."),
+        pod("p3", run=run, node_name="wf.root.plan-training.executor", phase="Succeeded"),
+    ]
+    kfp.script = [at("RUNNING", task("pull-dataset", "PENDING"))]
+    steps = json.loads(spineline("status", run[:8], "--profile", profile, "--json").out)["steps"]
+    image = "image registry.example/spineline/train:0.1.0"
+    stuck = f"Unschedulable (0/3 nodes are available.); {image}"
+    assert steps == [
+        {"step": "pull_dataset", "folds": None, "state": "PENDING", "message": stuck},
+        {
+            "step": "train_folds",
+            "folds": "fold 1",
+            "state": "PENDING",
+            "message": f"ImagePullBackOff (Back-off); {image}",
+        },
+    ]
+    assert "ImagePullBackOff" in spineline("status", run[:8], "--profile", profile).out
+
+
+def test_status_of_a_failed_step_tells_its_pods_last_words(kfp, kubernetes, submit, spineline, profile):
+    assert submit("--detach").code == 0
+    run = kfp.runs[0].run_id
+    kubernetes.pods = [pod("p1", run=run, node_name=PULL, phase="Failed")]
+    kubernetes.logs["p1"] = "ValueError: bad thing [/x]\n"
+    kfp.script = [at("FAILED", task("pull-dataset", "FAILED"))]
+    told = spineline("status", run, "--profile", profile)
+    assert told.code == 1
+    assert "ValueError: bad thing [/x]" in told.out
+
+
+def test_status_without_a_kubernetes_api_says_so_and_shows_the_steps(kfp, submit, spineline, profile):
+    assert submit("--detach").code == 0
+    kfp.script = [at("RUNNING", task("pull-dataset", "RUNNING"))]
+    told = spineline("status", kfp.runs[0].run_id, "--profile", profile)
+    assert told.code == 0
+    assert "pods are not looked at: no kubeconfig" in told.err and "pull_dataset" in told.out
+
+
+def test_a_run_that_has_no_pod_for_a_while_is_told_of_once(kfp, kubernetes, submit, monkeypatch):
+    monkeypatch.setattr(pod_watch, "STILL_S", 0.0)
+    kfp.script = [at("PENDING"), at("PENDING"), at("PENDING"), at("SUCCEEDED")]
+    assert submit().err.count("no pod yet") == 1
+
+
+def test_a_pod_that_waits_in_a_queue_is_told_of_once_it_has_waited(kfp, kubernetes, with_pods, submit, monkeypatch):
+    monkeypatch.setattr(pod_watch, "STILL_S", 0.0)
+    with_pods(lambda run: pod("p1", run=run, node_name=TRAIN, is_gated=True))
+    told = submit().err
+    assert told.count("train_folds (fold 1) waits in Kueue's queue") == 1
+
+
+def test_a_pod_that_has_just_come_into_a_queue_is_not_told_of(kfp, kubernetes, with_pods, submit):
+    with_pods(lambda run: pod("p1", run=run, node_name=TRAIN, is_gated=True))
+    told = submit().err
+    assert "Kueue" not in told and "no pod yet" not in told

@@ -111,3 +111,10 @@ def test_options_of_a_cluster_are_refused_on_this_machine(spineline):
     told = spineline("run", "--detach")
     assert told.code == 2
     assert "--detach" in told.error and "--on kubernetes" in told.error
+
+
+def test_the_command_that_follows_can_be_pasted_whatever_the_profile_is_called(kfp, profile, spineline):
+    odd = profile.rename(profile.with_name("my [prod] x.yaml"))
+    told = spineline("run", "--on", "kubernetes", "--profile", odd, "--folds", "0,1", "--detach")
+    assert told.code == 0, told.err
+    assert f"spineline follow {kfp.runs[0].run_id[:8]} --profile '{odd}'" in told.out

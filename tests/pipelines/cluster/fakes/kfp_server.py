@@ -100,6 +100,8 @@ class KfpServer(Server):
 
     def _experiment_service_create_experiment(self, query: Any, body: Any) -> Any:
         self._namespace(body.namespace)
+        if any(known.display_name == body.display_name for known in self.experiments):
+            raise Answer(409, {"code": 6, "message": f"Already exist error: {body.display_name}"})
         return self._added(self.experiments, body, "experiment_id")
 
     def _pipeline_service_list_pipelines(self, query: Any, body: Any) -> Any:
@@ -115,6 +117,8 @@ class KfpServer(Server):
         return self._page(found, "pipeline_versions", models.V2beta1ListPipelineVersionsResponse, query)
 
     def _upload_pipeline_version(self, query: Any, body: str) -> Any:
+        if any((one.pipeline_id, one.display_name) == (query["pipelineid"], query["name"]) for one in self.versions):
+            raise Answer(409, {"code": 6, "message": f"Already exist error: {query['name']}"})
         if not any(known.pipeline_id == query["pipelineid"] for known in self.pipelines):
             raise Answer(404, {"code": 5, "message": f"Pipeline {query['pipelineid']} not found"})
         documents = list(yaml.safe_load_all(body))
@@ -133,7 +137,7 @@ class KfpServer(Server):
 
     def _run_service_create_run(self, query: Any, body: Any) -> Any:
         self._runnable(body)
-        body.state, body.created_at = "PENDING", NOW
+        body.state, body.created_at = "PENDING", NOW + datetime.timedelta(seconds=len(self.runs))
         return self._added(self.runs, body, "run_id")
 
     def _run_service_list_runs(self, query: Any, body: Any) -> Any:

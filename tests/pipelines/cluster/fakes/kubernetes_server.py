@@ -136,6 +136,7 @@ def pod(
     waiting: tuple[str, str] | None = None,
     unschedulable: str | None = None,
     ended: str | None = None,
+    is_gated: bool = False,
 ) -> Any:
     """A pod of a run, as Argo makes it; ``node_name`` is the path of its node in the workflow."""
     state = k8s.V1ContainerState(
@@ -154,7 +155,8 @@ def pod(
             annotations={"workflows.argoproj.io/node-name": node_name},
         ),
         spec=k8s.V1PodSpec(
-            containers=[k8s.V1Container(name="wait", image="argo"), k8s.V1Container(name="main", image=image)]
+            scheduling_gates=[k8s.V1PodSchedulingGate(name="kueue.x-k8s.io/admission")] if is_gated else None,
+            containers=[k8s.V1Container(name="wait", image="argo"), k8s.V1Container(name="main", image=image)],
         ),
         status=k8s.V1PodStatus(
             phase=phase, container_statuses=[status], conditions=[condition] if unschedulable else None

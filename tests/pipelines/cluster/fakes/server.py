@@ -31,7 +31,7 @@ class Server:
         """Speak TLS where ``certificate`` names a PEM file with a key and its certificate."""
         self.faults: list[Any] = []
         self.fault: Callable[[str, str], Any] = lambda method, path: None
-        """Chooses a fault by the request, where none waits."""
+        """Chooses a fault by the request, where none waits; a function is called between deed and answer."""
         self.asked: list[str] = []
         self.headers: list[dict[str, str]] = []
         self.broken: list[str] = []
@@ -65,9 +65,11 @@ class Server:
         self.asked.append(f"{method} {parts.path}")
         self.headers.append(headers)
         fault = self.faults.pop(0) if self.faults else self.fault(method, parts.path)
-        if fault is None or fault == LOST_AFTER:
+        if fault is None or fault == LOST_AFTER or callable(fault):
             content = self.reply(method, parts.path, dict(parse_qsl(parts.query, True)), body, headers)
-            return None if fault else Answer(200, content)
+            if callable(fault):
+                fault()
+            return None if fault == LOST_AFTER else Answer(200, content)
         return None if fault == LOST else fault
 
     def _handler(server) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - self is the request here
