@@ -79,7 +79,7 @@ class Registry:
         seen an event that the ledger lacks.
         """
         # Asked before the ledger is read: an event that is made meanwhile is not a lost one.
-        witnesses = self._witnesses(patience_s=URGENT_S if is_urgent else PATIENCE_S)
+        witnesses = self._witnesses(is_urgent=is_urgent)
         events = self.history()
         require_whole(events, witnesses)
         return events
@@ -211,10 +211,11 @@ class Registry:
             raise NotPromotableError(version, state="revoked", wanted="revoked", expected="one not revoked yet")
         return self._append(events, known, "revoke", actor, reason, after=state.serving)
 
-    def _witnesses(self, *, patience_s: float) -> list[Witness]:
+    def _witnesses(self, *, is_urgent: bool) -> list[Witness]:
         # Who can't be asked keeps nobody from rolling back.
-        mlflow = self._mlflow.seen(patience_s=patience_s) if self._mlflow else []
-        return [*of_servers(self.present_servers()), *mlflow]
+        servers = of_servers(self.present_servers())
+        patience_s = URGENT_S if is_urgent and servers else PATIENCE_S
+        return [*servers, *(self._mlflow.seen(patience_s=patience_s) if self._mlflow else [])]
 
     def _usable(self, version: int) -> VersionState:
         """Return a version whose files may be used: neither it nor its twin under another number is revoked."""

@@ -15,8 +15,8 @@ from model_registry.mirroring import ANCHOR_TAG, parse_anchor
 from model_registry.replicas import ReplicaReport
 
 _SQLITE = "sqlite:///"
-PATIENCE_S, URGENT_S = 1.0, 0.3
-"""How long MLflow may take to answer; a rollback gives it less, for whoever rolls back is waited for."""
+PATIENCE_S, URGENT_S = 1.0, 0.1
+"""How long MLflow may take to answer, and how long where servers have seen the ledger and wait for a rollback."""
 _QUERY = "SELECT value FROM registered_model_tags WHERE name = ? AND key = ?"
 
 

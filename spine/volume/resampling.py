@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -18,6 +19,7 @@ Normalize = Callable[[NDArray[Any]], NDArray[np.float32]]
 _NEGLIGIBLE = 1e-9
 """Weights of a spline below this change no float32, and their products are denormals, which cost 15 times as much."""
 _ROWS_A_BAND = 64
+_BANDS_KEPT = 16
 _SLAB_VOXELS = 2 << 20
 
 
@@ -94,7 +96,9 @@ class _Bands:
     blocks: tuple[tuple[slice, slice, torch.Tensor], ...]
 
     @classmethod
+    @lru_cache(maxsize=_BANDS_KEPT)
     def of(cls, old: int, new: int, *, order: int) -> Self:
+        """Return the zoom; most scans of a scanner are of one size, and making it takes as long as using it."""
         matrix = _matrix(old, new, order=order)
         matrix[np.abs(matrix) < _NEGLIGIBLE] = 0
         blocks = []
