@@ -67,20 +67,29 @@ def find_pieces(array: NDArray[np.uint8], *, grid: Grid, box: Box) -> Pieces | N
     components, count = cc3d.connected_components(bone, connectivity=connectivity, out_dtype=np.uint32, return_N=True)
     if count > MOST_PIECES:
         return None
-    pieces = _described(components, bone=bone, grid=grid, box=box)
+    voxels = np.flatnonzero(bone)
+    heights_mm = _heights_mm(voxels, grid=grid, box=box)
+    pieces = _described(components, voxels=voxels, heights_mm=heights_mm, bone=bone, grid=grid, box=box)
     if len(seeds_of(pieces.outlines)) > MOST_SEEDS:
         return None
     cut = _cut_fused(pieces, grid=grid)
     if cut is not None:
-        components.ravel()[pieces.voxels] = cut + 1
-        pieces = _described(components, bone=bone, grid=grid, box=box)
+        components.ravel()[voxels] = cut + 1
+        pieces = _described(components, voxels=voxels, heights_mm=heights_mm, bone=bone, grid=grid, box=box)
     return replace(pieces, contacts_mm2=_contacts_mm2(components, grid=grid))
 
 
-def _described(components: NDArray[np.uint32], *, bone: NDArray[np.uint8], grid: Grid, box: Box) -> Pieces:
+def _described(
+    components: NDArray[np.uint32],
+    *,
+    voxels: NDArray[np.intp],
+    heights_mm: NDArray[np.float64],
+    bone: NDArray[np.uint8],
+    grid: Grid,
+    box: Box,
+) -> Pieces:
     statistics = cc3d.statistics(components, no_slice_conversion=True)
     count = len(statistics["voxel_counts"]) - 1
-    voxels = np.flatnonzero(components)
     owners = components.ravel()[voxels].astype(np.int32) - 1
     labels = np.zeros(count, dtype=np.uint8)
     labels[owners] = bone.ravel()[voxels]
@@ -89,7 +98,7 @@ def _described(components: NDArray[np.uint32], *, bone: NDArray[np.uint8], grid:
     ranges = statistics["bounding_boxes"][1:].astype(np.int64).reshape(count, 3, 2) + start[None, :, None]
     low, high = ranges[..., 0], ranges[..., 1]
     sizes = statistics["voxel_counts"][1:].astype(np.int64)
-    top, bottom = _extents_mm(voxels, owners, count=count, grid=grid, box=box)
+    top, bottom = _extents_mm(heights_mm, owners, count=count)
     above, below = _cut_by_faces(low, high, grid=grid)
     return Pieces(
         box=box,
@@ -151,17 +160,22 @@ def _contacts_mm2(components: NDArray[np.uint32], *, grid: Grid) -> dict[tuple[i
     }
 
 
-def _extents_mm(
-    voxels: NDArray[np.intp], owners: NDArray[np.int32], *, count: int, grid: Grid, box: Box
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the highest and the lowest voxel centre of each piece in RAS+ mm, on an oblique grid as well."""
+def _heights_mm(voxels: NDArray[np.intp], *, grid: Grid, box: Box) -> NDArray[np.float64]:
+    """Return how high the centre of each voxel lies, in RAS+ mm, on an oblique grid as well."""
     inside = np.unravel_index(voxels, tuple(edge.stop - edge.start for edge in box))
     heights = np.full(len(voxels), grid.matrix[2, 3])
     for axis, (index, edge) in enumerate(zip(inside, box, strict=True)):
         heights += (grid.matrix[2, axis] * np.arange(edge.start, edge.stop))[index]
+    return heights
+
+
+def _extents_mm(
+    heights_mm: NDArray[np.float64], owners: NDArray[np.int32], *, count: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the highest and the lowest voxel centre of each piece."""
     top, bottom = np.full(count, -np.inf), np.full(count, np.inf)
-    np.maximum.at(top, owners, heights)
-    np.minimum.at(bottom, owners, heights)
+    np.maximum.at(top, owners, heights_mm)
+    np.minimum.at(bottom, owners, heights_mm)
     return top, bottom
 
 
