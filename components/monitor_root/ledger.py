@@ -11,7 +11,7 @@ from model_registry.lifecycle import Registry
 from model_registry.replicas import ReplicaReport
 from model_registry.state import fold
 from model_registry.witnesses import MlflowWitness, Witness, lost_events, of_servers
-from spine.depot import DepotError, DepotUnreachableError
+from spine.depot import DepotUnreachableError
 from spine.errors import SpinelineError
 from spine.settings import Settings
 
@@ -79,8 +79,4 @@ class RegistryWatch:
         self._problem = problem
 
     def _witnesses(self) -> list[Witness]:
-        try:
-            servers = of_servers([report for report in self.reports() if report.is_fresh])
-        except DepotError:
-            servers = []
-        return [*servers, *self._mlflow().seen()]
+        return [*of_servers(self._registry.present_servers()), *self._mlflow().seen()]

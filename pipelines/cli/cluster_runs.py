@@ -13,8 +13,8 @@ from pipelines.cli.cluster_options import (
     ProfileOption,
     RunArgument,
 )
-from pipelines.cli.output import console, errors, print_json
-from pipelines.cli.run_following import detaching, follow_run, tell
+from pipelines.cli.output import print_json, print_line, tell, warn
+from pipelines.cli.run_following import detaching, follow_run
 from pipelines.cli.schedules import say_schedule
 from spine.log_lines import identify
 
@@ -44,11 +44,11 @@ def train(request: "TrainingRequest", choice: Choice, *, detach: bool, cron: str
     compiling = compiled_for_cluster(request, profile)
     with connected(profile.kubeflow) as connection, compiling as launch:
         if not unchecked:
-            launch.check(tell)
+            launch.check(warn)
         if cron is not None:
-            say_schedule(launch.schedule(connection, tell, cron=cron), cron, as_json=choice.as_json)
+            say_schedule(launch.schedule(connection, warn, cron=cron), cron, as_json=choice.as_json)
             return 0
-        run = launch.start(connection, tell, command=choice.command)
+        run = launch.start(connection, warn, command=choice.command)
         with detaching(run.run_id, choice):
             _say(connection, run.run_id, choice, told="submitted", is_last=detach)
             return 0 if detach else follow_run(connection, run.run_id, profile, choice)
@@ -71,7 +71,7 @@ def follow(
     with connected(chosen.kubeflow) as connection:
         found = find_run(connection, run)
         identify(run=found.run_id)
-        errors.print(connection.link(found.run_id), highlight=False, markup=False, soft_wrap=True)
+        tell(connection.link(found.run_id))
         return follow_run(connection, found.run_id, chosen, choice)
 
 
@@ -134,10 +134,10 @@ def _say(connection: "Connection", run_id: str, choice: Choice, *, told: str, is
     identify(run=run_id)
     link = connection.link(run_id)
     if not is_last:
-        errors.print(f"run {run_id} {told}: {link}", highlight=False, markup=False, soft_wrap=True)
+        tell(f"run {run_id} {told}: {link}")
     elif choice.as_json:
         print_json({"run": run_id, "link": link})
     else:
-        console.print(f"run {run_id} {told}: {link}", highlight=False, markup=False, soft_wrap=True)
+        print_line(f"run {run_id} {told}: {link}")
         follow_it = f"follow it with `{choice.command('follow', run_id)}`"
-        console.print(follow_it, highlight=False, markup=False, soft_wrap=True)
+        print_line(follow_it)

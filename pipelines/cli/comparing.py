@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from pipelines.cli.output import console, print_json, print_table
+from pipelines.cli.output import print_json, print_line, print_table
 from spine.errors import InvalidValueError, MissingPathError
 from spine.settings import settings
 
@@ -52,9 +52,9 @@ def compare(
     if rows := found.difference_rows():
         print_table("paired differences, over patients", DIFFERENCE_COLUMNS, rows)
     for line in found.differences_in_words():
-        _say(line)
+        print_line(line)
     if html:
-        _say(f"page: {html}")
+        print_line(f"page: {html}")
 
 
 def _require_place(html: Path, models: list[str]) -> None:
@@ -73,7 +73,3 @@ def _require_place(html: Path, models: list[str]) -> None:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise InvalidValueError("--html", str(html), expected=f"a folder to write to ({folder}: {reason})") from error
-
-
-def _say(line: str) -> None:
-    console.print(line, highlight=False, markup=False, soft_wrap=True)

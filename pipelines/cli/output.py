@@ -34,6 +34,21 @@ console = Console(emoji=False, width=None if sys.stdout.isatty() else _FILE_WIDT
 errors = _Errors(stderr=True, emoji=False, width=None if sys.stderr.isatty() else _FILE_WIDTH)
 
 
+def print_line(line: str) -> None:
+    """Print a line on stdout as it is: nothing in it is markup, and nothing is folded."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def tell(line: str, *, style: str | None = None) -> None:
+    """Tell a line on stderr as it is: what the user should know beside the result."""
+    errors.print(line, style=style, highlight=False, markup=False, soft_wrap=True)
+
+
+def warn(line: str) -> None:
+    """Tell a line that asks for attention."""
+    tell(line, style="yellow")
+
+
 def print_json(value: object) -> None:
     """Print strict JSON, and nothing else, on stdout."""
     sys.stdout.write(strict_json(value, indent=2) + "\n")
@@ -111,4 +126,4 @@ def _tell(event: ProgressEvent) -> None:
     note = f"  {event.note}" if event.note else ""
     with about(fold=event.fold):
         line = f"{event.step}: {event.task} {event.done:g}/{event.total:g}{note}"
-        errors.print(line, highlight=False, markup=False, soft_wrap=True)
+        tell(line)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pipelines.cli.cluster_options import Choice
-from pipelines.cli.output import console, errors, print_json, progress_view
+from pipelines.cli.output import print_json, print_line, progress_view, warn
 
 if TYPE_CHECKING:
     from pipelines.cluster.connection import Connection
@@ -34,7 +34,7 @@ def follow_run(connection: "Connection", run_id: str, profile: "Profile", choice
         cluster = _cluster(profile)
     with progress_view() as view:
         follower = Follower(
-            connection=connection, run_id=run_id, show=view.show, tell=tell, cluster=cluster, command=choice.command
+            connection=connection, run_id=run_id, show=view.show, tell=warn, cluster=cluster, command=choice.command
         )
         error = _error_of(follower, choice)
     link = connection.link(run_id)
@@ -42,7 +42,7 @@ def follow_run(connection: "Connection", run_id: str, profile: "Profile", choice
         message = str(error) if error else None
         print_json({"run": run_id, "state": follower.state, "link": link, "message": message})
     elif error is None:
-        console.print(f"run {run_id} {follower.state}: {link}", highlight=False, markup=False, soft_wrap=True)
+        print_line(f"run {run_id} {follower.state}: {link}")
     if error:
         raise error
     return 0
@@ -67,10 +67,5 @@ def _cluster(profile: "Profile") -> "Cluster | None":
     try:
         return reach(profile.kubeflow)
     except UnaskedError as error:
-        tell(f"pods are not watched: {error}")
+        warn(f"pods are not watched: {error}")
         return None
-
-
-def tell(line: str) -> None:
-    """Tell in between what the user should know."""
-    errors.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from pipelines.cli.cluster_options import Choice
-from pipelines.cli.output import console, errors, print_json, print_table
+from pipelines.cli.output import print_json, print_line, print_table, warn
 from spine.log_lines import identify
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def _with_pods(steps: "list[StepState]", endpoint: "Endpoint", run_id: str) -> "
         cluster = reach(endpoint)
         return explained(steps, pods_of(cluster, run_id), cluster)
     except UnaskedError as error:
-        errors.print(f"pods are not looked at: {error}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+        warn(f"pods are not looked at: {error}")
         return steps
 
 
@@ -54,4 +54,4 @@ def _show(run: Any, link: str, rows: list[tuple[str, str | None, str, str | None
         print_json({"run": run.run_id, "name": run.display_name, "state": run.state, "link": link, "steps": steps})
         return
     print_table(f"{run.display_name}: {run.state}", ["step", "folds", "state", "message"], rows)
-    console.print(link, highlight=False, markup=False, soft_wrap=True)
+    print_line(link)

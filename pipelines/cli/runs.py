@@ -7,7 +7,7 @@ import typer
 
 from pipelines.cli.cluster_options import PROFILE, Choice, DetachOption, HostOption
 from pipelines.cli.cluster_runs import train
-from pipelines.cli.output import console, errors, print_json, progress_view
+from pipelines.cli.output import console, errors, print_json, print_line, progress_view
 from spine.errors import InvalidValueError
 from spine.recipe import Recipe, load_recipe
 from spine.settings import settings
@@ -93,7 +93,7 @@ def run(
     else:
         console.print(outcome.verdict.summary, highlight=False, markup=False)
         where = f"registered as version {outcome.version.version}" if outcome.version else "not registered"
-        console.print(f"{where}; report: {outcome.report}", highlight=False, markup=False, soft_wrap=True)
+        print_line(f"{where}; report: {outcome.report}")
     if outcome.verdict.outcome != "pass":
         errors.print(f"the gate's verdict is '{outcome.verdict.outcome}'", style="red")
         return 1

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from pipelines.cli.cluster_options import PROFILE, Choice, HostOption, JsonOption, ProfileOption
-from pipelines.cli.output import console, print_json, print_table
+from pipelines.cli.output import console, print_json, print_line, print_table
 
 
 def add_to(app: typer.Typer) -> None:
@@ -53,9 +53,9 @@ def say_schedule(recurring: Any, cron: str, *, as_json: bool) -> None:
         print_json({"schedule": recurring.recurring_run_id, "name": name, "cron": cron})
         return
     told = f"schedule '{name}' ({recurring.recurring_run_id}) runs at '{cron}', in the cluster's own time"
-    console.print(told, highlight=False, markup=False, soft_wrap=True)
+    print_line(told)
     console.print("it trains only where the data have changed; end it with", end=" ", highlight=False)
-    console.print(f"`spineline schedules --delete {shlex.quote(name)}`", highlight=False, markup=False, soft_wrap=True)
+    print_line(f"`spineline schedules --delete {shlex.quote(name)}`")
 
 
 def _row(recurring: Any) -> dict[str, object]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.output import console, print_json, print_table, progress_view
+from pipelines.cli.output import print_json, print_line, print_table, progress_view
 from spine.settings import settings
 
 if TYPE_CHECKING:
@@ -138,15 +138,15 @@ def _print_evaluation(result: "Evaluation", output: Path) -> None:
     print_table("by region, and whole and cut vertebrae", GROUP_COLUMNS, group_rows(summary))
     absent = [region.name for region in summary.regions if not region.scans]
     if absent:
-        _say(f"no case shows {', '.join(absent)}: nothing is said about them")
+        print_line(f"no case shows {', '.join(absent)}: nothing is said about them")
     if summary.missing_predictions:
-        _say(f"missing predictions, scored 0: {', '.join(summary.missing_predictions[:_CASES_SHOWN])}")
+        print_line(f"missing predictions, scored 0: {', '.join(summary.missing_predictions[:_CASES_SHOWN])}")
         _say_more(len(summary.missing_predictions), output)
     wrong = misnamed_lines(result)
     if wrong:
-        _say(f"vertebrae under a wrong name in {len(wrong)} of {summary.scans} scans:")
+        print_line(f"vertebrae under a wrong name in {len(wrong)} of {summary.scans} scans:")
     for line in wrong[:_CASES_SHOWN]:
-        _say(f"  {line}")
+        print_line(f"  {line}")
     _say_more(len(wrong), output)
 
 
@@ -156,16 +156,12 @@ def _print_verdict(verdict: "Verdict") -> None:
     columns, rows = rule_table(verdict.rules)
     print_table(f"policy {verdict.policy_name}, version {verdict.policy_version}", columns, rows)
     for line in (*tests_in_words(verdict.secondary), *claims_in_words(verdict.claims)):
-        _say(line)
+        print_line(line)
     if verdict.regions_without_cases:
-        _say(f"no case shows {', '.join(verdict.regions_without_cases)}: nothing is said about them")
-    _say(verdict.summary)
+        print_line(f"no case shows {', '.join(verdict.regions_without_cases)}: nothing is said about them")
+    print_line(verdict.summary)
 
 
 def _say_more(cases: int, output: Path) -> None:
     if cases > _CASES_SHOWN:
-        _say(f"  and {cases - _CASES_SHOWN} more scans, in {output}")
-
-
-def _say(line: str) -> None:
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
+        print_line(f"  and {cases - _CASES_SHOWN} more scans, in {output}")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipelines.cli.cluster_options import PROFILE, Choice, HostOption, ProfileOption
-from pipelines.cli.output import console, errors, print_json, print_table
+from pipelines.cli.output import console, print_json, print_table, tell, warn
 from pipelines.cli.run_status import show_run
 from spine.errors import InvalidValueError
 from spine.settings import settings
@@ -106,7 +106,7 @@ def _warn_of_lost_events(registry: "Registry") -> None:
     try:
         registry.whole_history()
     except LostEventsError as error:
-        errors.print(f"warning: {error}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+        warn(f"warning: {error}")
 
 
 def _repair(registry: "Registry", found: "Agreement") -> None:
@@ -125,7 +125,7 @@ def _repair(registry: "Registry", found: "Agreement") -> None:
         mirror(registry, settings())
     finally:
         for name in forget_silent(registry):
-            errors.print(f"forgot server {name}, which is silent", highlight=False, markup=False, soft_wrap=True)
+            tell(f"forgot server {name}, which is silent")
 
 
 def _versions_of(event: "Event") -> tuple[int | None, ...]:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.output import console, errors, print_json, print_table, progress_view
+from pipelines.cli.output import console, errors, print_json, print_line, print_table, progress_view, tell
 from spine.settings import settings
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _pack(registry: "Registry", version: int) -> None:
         told, style = f"evidence pack: {make_evidence_pack(registry, version)}", None
     except (SpinelineError, OSError) as error:
         told, style = f"warning: no evidence pack: {error}; `spineline evidence {version}` makes it", "yellow"
-    errors.print(told, style=style, highlight=False, markup=False, soft_wrap=True)
+    tell(told, style=style)
 
 
 def _rehearsed(rehearsal: "Rehearsal", as_json: bool) -> int:
@@ -135,7 +135,7 @@ def _rehearsed(rehearsal: "Rehearsal", as_json: bool) -> int:
         print_json({"checks": checks, "would": list(rehearsal.effects), "would_succeed": rehearsal.would_succeed})
     else:
         for line in rehearsal.lines():
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            print_line(line)
         console.print("nothing was changed", highlight=False)
     return 0 if rehearsal.would_succeed else 2
 
@@ -144,7 +144,7 @@ def _tell_change(change: "Change", as_json: bool) -> None:
     for report in change.following:
         where = f" at {report.url}" if report.url else ""
         told = f"server {report.name}{where} answers with version {report.version}"
-        errors.print(told, highlight=False, markup=False, soft_wrap=True)
+        tell(told)
     _tell(change.event, as_json)
 
 
@@ -155,7 +155,7 @@ def _tell(event: "Event", as_json: bool) -> None:
     else:
         in_use = f"version {event.to_version} is in use" if event.to_version else "no version is in use"
         told = f"event {event.number}: {event.kind} version {event.version} by {event.actor}; {in_use}"
-        console.print(told, highlight=False, markup=False, soft_wrap=True)
+        print_line(told)
     _refresh_packs(event)
     _mirror_aliases()
 
@@ -175,7 +175,7 @@ def _mirror_aliases() -> None:
     if not has_mlflow(settings()):
         return
     doing = f"MLflow's aliases are set, within at most {WAIT_S:g} s; the event stands already"
-    errors.print(doing, style="dim", highlight=False, markup=False, soft_wrap=True)
+    tell(doing, style="dim")
     failure = mirror_soon(Registry.at(settings().root_path, settings()), settings())
     if failure is not None:
         told = f"warning: {failure}; `spineline status --repair` mends the aliases"

@@ -19,6 +19,8 @@ TIMEOUT_S = (5.0, 30.0)
 SUBMISSION = Patience(lost_s=300.0)
 _UI_WITHOUT_API = "apiServerReady"
 T = TypeVar("T")
+Told = Callable[[str], None]
+"""Told what the user should know meanwhile, a line at a time."""
 
 
 class Connection:
@@ -62,9 +64,7 @@ class Connection:
         self._require_json()
         return answer
 
-    def insist(
-        self, attempt: Callable[[], T], *, on_wait: Callable[[str], None], patience: Patience | None = None
-    ) -> T:
+    def insist(self, attempt: Callable[[], T], *, on_wait: Told, patience: Patience | None = None) -> T:
         """Call ``attempt`` until the connection holds; ``on_wait`` is told why there is a wait, and that it is over.
 
         Raises the last error once ``patience`` (SUBMISSION) has ended, and at once one that no wait mends.

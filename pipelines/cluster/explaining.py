@@ -12,8 +12,7 @@ def explained(steps: Iterable[StepState], pods: Iterable[PodState], cluster: Clu
     """Return steps with what their pods say where they say nothing; a pod that is stuck is there without a step too."""
     found = list(steps)
     for pod in pods:
-        if pod.phase == "Pending" and pod.trouble:
-            words = f"{pod.trouble}; image {pod.image}"
+        if words := pod.why_stuck:
             place = _unexplained(found, pod, states=("PENDING", "RUNNING"))
             if place is not None:
                 found[place] = replace(found[place], message=words)

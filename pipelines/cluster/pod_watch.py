@@ -54,8 +54,8 @@ class PodWatch:
 
     def _tell_of(self, pod: PodState) -> None:
         called = self.name(pod.step, pod.number)
-        if pod.phase == "Pending" and pod.trouble:
-            self.tell(f"{called} can't start: {pod.trouble}; image {pod.image}")
+        if pod.why_stuck:
+            self.tell(f"{called} can't start: {pod.why_stuck}")
         elif pod.phase == "Pending" and pod.is_gated and self._is_still(pod.name):
             self.tell(f"{called} waits in Kueue's queue for its turn")
 

@@ -46,6 +46,11 @@ class PodState:
     is_gated: bool = False
     """Held back from being scheduled, as Kueue does until it is the pod's turn."""
 
+    @property
+    def why_stuck(self) -> str | None:
+        """What keeps a pod from starting, and its image; None where nothing does."""
+        return f"{self.trouble}; image {self.image}" if self.phase == "Pending" and self.trouble else None
+
 
 def pods_of(cluster: Cluster, run_id: str) -> list[PodState]:
     """Return the pods of a run; raises UnaskedError where they can't be read."""

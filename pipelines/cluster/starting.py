@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.cluster.connection import Connection
+from pipelines.cluster.connection import Connection, Told
 from pipelines.cluster.errors import (
     ClusterError,
     ConnectionLostError,
@@ -20,7 +20,6 @@ from pipelines.cluster.submission import Version, reference_of, runtime_of
 
 SETTLE_S = 60.0
 """How long a run is looked for after the answer to its request was lost, before it is asked for again."""
-Told = Callable[[str], None]
 
 
 def start(

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.cluster.connection import Connection
+from pipelines.cluster.connection import Connection, Told
 from pipelines.cluster.errors import AlreadyThereError
 from pipelines.cluster.runs import equals, pages
 from spine.storage import digest_file, short
-
-Told = Callable[[str], None]
 
 
 @dataclass(frozen=True)

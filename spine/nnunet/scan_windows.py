@@ -53,7 +53,6 @@ class ScanWindows:
         self._gaussian = compute_gaussian(
             self._patch, sigma_scale=1.0 / 8, value_scaling_factor=10, dtype=torch.half, device=device
         )
-        self._gaussian_float = self._gaussian.float()  # the same numbers, multiplied faster
 
     @property
     def is_over(self) -> bool:
@@ -66,7 +65,7 @@ class ScanWindows:
 
     def add(self, window: Window, output: torch.Tensor) -> None:
         """Add what the network said of a window, float32 of shape (classes, …), which is weighed in place."""
-        self._sums[window] += output.to(self._sums.device).mul_(self._gaussian_float)
+        self._sums[window] += output.to(self._sums.device).mul_(self._gaussian)
         self._weights[window[1:]] += self._gaussian
         self.done += 1
 
@@ -74,8 +73,8 @@ class ScanWindows:
         """Move all of it from the device to the CPU; return whether there was anything to move."""
         if self._sums.device == _CPU:
             return False
-        self._data, self._sums, self._weights, self._gaussian, self._gaussian_float = (
-            held.to(_CPU) for held in (self._data, self._sums, self._weights, self._gaussian, self._gaussian_float)
+        self._data, self._sums, self._weights, self._gaussian = (
+            held.to(_CPU) for held in (self._data, self._sums, self._weights, self._gaussian)
         )
         return True
 
