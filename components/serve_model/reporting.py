@@ -35,18 +35,24 @@ class Reporter(threading.Thread):
     ) -> None:
         super().__init__(name="replica-reporter", daemon=True)
         self._root, self._open, self._followed, self._pause_s = root, replicas, followed, pause_s
-        self._changed, self._stop_asked = threading.Event(), threading.Event()
+        self._turn = threading.Condition()
+        self._asked, self._written, self._is_ending = 0, 0, False
         self._problem: str | None = None
         self._name = ""
 
-    def changed(self) -> None:
-        """Let a report be written at once."""
-        self._changed.set()
+    def changed(self, *, wait_s: float = 0.0) -> None:
+        """Let a report be written at once, and wait for it for at most ``wait_s``: a store may hang."""
+        with self._turn:
+            self._asked += 1
+            asked = self._asked
+            self._turn.notify_all()
+            self._turn.wait_for(lambda: self._written >= asked, wait_s)
 
     def stop(self, *, timeout_s: float = 5.0) -> None:
         """End the thread and remove the report: this server has ended."""
-        self._stop_asked.set()
-        self._changed.set()
+        with self._turn:
+            self._is_ending = True
+            self._turn.notify_all()
         if self.is_alive():
             self.join(timeout_s)
 
@@ -54,23 +60,36 @@ class Reporter(threading.Thread):
         """Report until asked to stop; a store that does not answer is told once and tried again."""
         self._name, url = _identity(self._root)
         replicas: Replicas | None = None
-        while not self._stop_asked.is_set():
-            self._changed.clear()
+        is_sole = False
+        while not self._is_ending:
+            asked = self._asked
             try:
-                if replicas is None:
-                    replicas = self._open()
+                replicas = replicas or self._open()
+                replicas.write(self._followed.report(name=self._name, url=url))
+                self._wrote(asked)
+                if not is_sole:
+                    # After the first report: while there is none, no server is there for who promotes.
                     _take_place(self._root, replicas, name=self._name)
                     _forget_old(replicas, before=self._name)
-                replicas.write(self._followed.report(name=self._name, url=url))
+                    is_sole = True
                 self._problem = None
             except (SpinelineError, OSError) as error:
                 self._told(error)
-            self._changed.wait(self._pause_s)
+            self._rest(after=asked)
         try:
             if replicas is not None:
                 replicas.remove(self._name)
         except (SpinelineError, OSError) as error:
             self._told(error)
+
+    def _wrote(self, asked: int) -> None:
+        with self._turn:
+            self._written = asked
+            self._turn.notify_all()
+
+    def _rest(self, *, after: int) -> None:
+        with self._turn:
+            self._turn.wait_for(lambda: self._is_ending or self._asked > after, self._pause_s)
 
     def _told(self, error: Exception) -> None:
         if str(error) != self._problem:

@@ -27,6 +27,8 @@ _LONGEST_PAUSE_S = 60.0
 _PASSING = (DepotUnreachableError, DrainingError)
 _REMOTE_POLL_S = 2.0
 """Between two looks at a ledger over the network, where each costs a request."""
+_REPORT_S = 0.5
+"""How long a load waits until it is told that its event was seen."""
 
 
 class Watcher(threading.Thread):
@@ -126,7 +128,8 @@ class Watcher(threading.Thread):
         if self.wanted is None or live == self.wanted:
             self._retry_at, self.last_failure = None, None
         else:
-            self._reporter.changed()
+            # On the record before the load: if the version kills this server, it must not pass for one that was away.
+            self._reporter.changed(wait_s=_REPORT_S)
             with about(version=self.wanted):
                 self._bring(self.wanted)
         is_steady = self.wanted is not None and self._live_version() == self.wanted

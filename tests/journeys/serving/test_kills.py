@@ -158,12 +158,16 @@ class _Promoting(threading.Thread):
 
 
 @pytest.mark.parametrize("step", ["prepare", "golden case", "before the switch", "after the switch", "report"])
-def test_a_server_killed_at_any_step_follows_once_it_is_back(registry, make_server, golden, status, step):
+def test_a_server_killed_at_any_step_follows_once_it_is_back(registry, make_server, golden, status, monkeypatch, step):
     server = make_server(registry.root, "-c", _SERVER, step)
     server.wait_for(1)
     promoting = _Promoting(registry, golden, deadline_s=120)
     promoting.start()
     assert server.process.wait(60) == -9
+    with monkeypatch.context() as long_silent:
+        long_silent.setattr("model_registry.replicas.FRESH_S", 0.1)
+        promoting.join(1)
+    assert promoting.is_alive(), "a server that the version killed is not waited for"
     server.start()
     promoting.join(120)
     assert isinstance(promoting.outcome, Change), promoting.outcome
