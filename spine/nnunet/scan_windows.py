@@ -3,12 +3,14 @@
 from collections import deque
 from typing import Any
 
+import numpy as np
 import torch
 from acvl_utils.cropping_and_padding.padding import pad_nd_image
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian
 
 from spine.errors import SpinelineError
+from spine.volume.halves import add_weighted
 
 Window = tuple[Any, ...]
 """An index into arrays of shape (channels, k, j, i), as nnU-Net makes it."""
@@ -64,10 +66,24 @@ class ScanWindows:
         return self._data[window].to(device)
 
     def add(self, window: Window, output: torch.Tensor) -> None:
-        """Add what the network said of a window, float32 of shape (classes, …), which is weighed in place."""
-        self._sums[window] += output.to(self._sums.device).mul_(self._gaussian)
-        self._weights[window[1:]] += self._gaussian
+        """Add what the network said of a window, float32 of shape (classes, …), which may be weighed in place."""
+        output = output.to(self._sums.device)
+        if self._sums.device == _CPU:
+            self._add_on_cpu(window, output)
+        else:
+            self._sums[window] += output.mul_(self._gaussian)
+            self._weights[window[1:]] += self._gaussian
         self.done += 1
+
+    def _add_on_cpu(self, window: Window, output: torch.Tensor) -> None:
+        """Add in one pass what takes torch five, to the same bits."""
+        start = tuple(edge.start if isinstance(edge, slice) else edge for edge in window[1:])
+        # Windows of a network of two dimensions lie in one plane each.
+        size = (1,) * (len(start) + 1 - output.ndim) + tuple(output.shape[1:])
+        sums, totals, weights = (
+            halves.numpy().view(np.uint16) for halves in (self._sums, self._weights, self._gaussian.reshape(size))
+        )
+        add_weighted(sums, totals, output.reshape(-1, *size).numpy(), weights, start)  # type: ignore[no-untyped-call]
 
     def make_room(self) -> bool:
         """Move all of it from the device to the CPU; return whether there was anything to move."""

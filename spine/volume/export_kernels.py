@@ -8,6 +8,7 @@ from numba import types
 from numba.extending import intrinsic, overload
 
 from spine.volume.compiled import compiled
+from spine.volume.halves import of_half
 
 UNSURE = 255
 """Stands in a map of winners where the winner may not be the winner of an interpolation."""
@@ -200,12 +201,4 @@ def _as_float(value):  # type: ignore[no-untyped-def]
 
 @overload(_as_float)
 def _of_kind(value):  # type: ignore[no-untyped-def]
-    return _of_half if value == types.uint16 else lambda value: value
-
-
-def _of_half(value):  # type: ignore[no-untyped-def]
-    bits = np.uint32(value & 0x7FFF) << np.uint32(13)
-    if value & 0x7C00 == 0x7C00:
-        bits |= np.uint32(0x7F800000)
-    size = np.uint32(bits).view(np.float32) * np.float32(2.0**112)
-    return -size if value & 0x8000 else size
+    return (lambda value: of_half(value)) if value == types.uint16 else lambda value: value
