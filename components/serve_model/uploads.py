@@ -89,7 +89,8 @@ async def _counted(
         _require_pace(sender.sent_bytes, time.monotonic() - began)
         try:
             # A client that sends nothing more would keep a place among those who wait.
-            chunk = await asyncio.wait_for(anext(body), _STALLED_S)
+            async with asyncio.timeout(_STALLED_S):
+                chunk = await anext(body)
         except StopAsyncIteration:
             return
         except TimeoutError as error:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from spine.postprocessing.cropping import Box, indices_of
 from spine.postprocessing.fused import lower_part, suspects
+from spine.postprocessing.measuring import measured
 from spine.postprocessing.outlines import FRAGMENT_MM3, Outlines, seeds_of
 from spine.volume.grid import Grid
 
@@ -68,37 +69,30 @@ def find_pieces(array: NDArray[np.uint8], *, grid: Grid, box: Box) -> Pieces | N
     if count > MOST_PIECES:
         return None
     voxels = np.flatnonzero(bone)
-    heights_mm = _heights_mm(voxels, grid=grid, box=box)
-    pieces = _described(components, voxels=voxels, heights_mm=heights_mm, bone=bone, grid=grid, box=box)
+    owners = components.ravel()[voxels].astype(np.int32) - 1
+    pieces = _described(owners, count=count, voxels=voxels, bone=bone, grid=grid, box=box)
     if len(seeds_of(pieces.outlines)) > MOST_SEEDS:
         return None
     cut = _cut_fused(pieces, grid=grid)
     if cut is not None:
         components.ravel()[voxels] = cut + 1
-        pieces = _described(components, voxels=voxels, heights_mm=heights_mm, bone=bone, grid=grid, box=box)
+        pieces = _described(cut, count=int(cut.max()) + 1, voxels=voxels, bone=bone, grid=grid, box=box)
     return replace(pieces, contacts_mm2=_contacts_mm2(components, grid=grid))
 
 
 def _described(
-    components: NDArray[np.uint32],
+    owners: NDArray[np.int32],
     *,
+    count: int,
     voxels: NDArray[np.intp],
-    heights_mm: NDArray[np.float64],
     bone: NDArray[np.uint8],
     grid: Grid,
     box: Box,
 ) -> Pieces:
-    statistics = cc3d.statistics(components, no_slice_conversion=True)
-    count = len(statistics["voxel_counts"]) - 1
-    owners = components.ravel()[voxels].astype(np.int32) - 1
     labels = np.zeros(count, dtype=np.uint8)
     labels[owners] = bone.ravel()[voxels]
-    start = np.array([edge.start for edge in box])
-    # Inclusive ranges: i from, i to, j from, j to, k from, k to.
-    ranges = statistics["bounding_boxes"][1:].astype(np.int64).reshape(count, 3, 2) + start[None, :, None]
-    low, high = ranges[..., 0], ranges[..., 1]
-    sizes = statistics["voxel_counts"][1:].astype(np.int64)
-    top, bottom = _extents_mm(heights_mm, owners, count=count)
+    found = measured(voxels, owners, count=count, grid=grid, box=box)
+    low, high = found.low, found.high
     above, below = _cut_by_faces(low, high, grid=grid)
     return Pieces(
         box=box,
@@ -106,11 +100,11 @@ def _described(
         owners=owners,
         outlines=Outlines(
             labels=labels,
-            voxels=sizes,
-            mm3=sizes * grid.voxel_mm3,
-            centroids_mm=grid.millimetres(statistics["centroids"][1:] + start),
-            top_mm=top,
-            bottom_mm=bottom,
+            voxels=found.voxels,
+            mm3=np.asarray(found.voxels * grid.voxel_mm3, dtype=np.float64),
+            centroids_mm=grid.millimetres(found.centres),
+            top_mm=found.top_mm,
+            bottom_mm=found.bottom_mm,
             at_border=((low == 0) | (high == np.array(grid.shape) - 1)).any(axis=1),
             cut_above=above,
             cut_below=below,
@@ -158,25 +152,6 @@ def _contacts_mm2(components: NDArray[np.uint32], *, grid: Grid) -> dict[tuple[i
         for pair, area in sorted(contacts.items())
         if min(pair) > 0 and area > 0
     }
-
-
-def _heights_mm(voxels: NDArray[np.intp], *, grid: Grid, box: Box) -> NDArray[np.float64]:
-    """Return how high the centre of each voxel lies, in RAS+ mm, on an oblique grid as well."""
-    inside = np.unravel_index(voxels, tuple(edge.stop - edge.start for edge in box))
-    heights = np.full(len(voxels), grid.matrix[2, 3])
-    for axis, (index, edge) in enumerate(zip(inside, box, strict=True)):
-        heights += (grid.matrix[2, axis] * np.arange(edge.start, edge.stop))[index]
-    return heights
-
-
-def _extents_mm(
-    heights_mm: NDArray[np.float64], owners: NDArray[np.int32], *, count: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the highest and the lowest voxel centre of each piece."""
-    top, bottom = np.full(count, -np.inf), np.full(count, np.inf)
-    np.maximum.at(top, owners, heights_mm)
-    np.minimum.at(bottom, owners, heights_mm)
-    return top, bottom
 
 
 def _cut_by_faces(
