@@ -22,7 +22,7 @@ from spine.errors import OutOfSpaceError
 from spine.log_lines import about
 from spine.postprocessing.decoding import Decoded
 from spine.storage import strict_json
-from spine.volume.nifti import Volume, write_volume
+from spine.volume.nifti import Volume, nifti_bytes
 
 _LOG = logging.getLogger(__name__)
 _MEMORY_PAUSE_S = 30
@@ -121,5 +121,6 @@ def _require_served(model: LiveModel) -> None:
 def _written(decoded: Decoded, described: SegmentationReport, *, folder: Path) -> Outcome:
     outcome = Outcome(mask=folder / _MASK, report=folder / _REPORT)
     outcome.report.write_text(strict_json(described.model_dump(mode="json")), encoding="utf-8")
-    write_volume(outcome.mask, decoded.labels)
+    # Nothing here outlives the server: no file needs to reach the disk, or to appear whole.
+    outcome.mask.write_bytes(nifti_bytes(decoded.labels, is_packed=True))
     return outcome

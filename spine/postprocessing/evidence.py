@@ -76,7 +76,8 @@ def sampled_evidence(instances: Instances, probabilities: Probabilities) -> NDAr
     Raises InvalidValueError where it answers with another shape.
     """
     count = len(instances.items)
-    order = np.argsort(instances.owners, kind="stable")
+    # Numpy sorts 16 bits by their digits, many times faster; no spine has as many vertebrae.
+    order = np.argsort(instances.owners.astype(np.int16), kind="stable")
     starts = np.searchsorted(instances.owners[order], np.arange(count + 1))
     chosen = [order[_spread(first, last)] for first, last in pairwise(starts)]
     if not chosen:
@@ -86,9 +87,8 @@ def sampled_evidence(instances: Instances, probabilities: Probabilities) -> NDAr
     if softmax.shape != (len(numbers), MAX_LABEL + 1):
         expected = str((len(numbers), MAX_LABEL + 1))
         raise InvalidValueError("shape of the probabilities", softmax.shape, expected=expected)
-    owners = np.repeat(np.arange(count), [len(voxels) for voxels in chosen])
-    sums = np.zeros((count, MAX_LABEL))
-    np.add.at(sums, owners, softmax[:, 1:])
+    firsts = np.cumsum([0, *(len(voxels) for voxels in chosen[:-1])])
+    sums = np.add.reduceat(softmax[:, 1:], firsts, axis=0)
     return np.asarray(sums / np.maximum(sums.sum(axis=1, keepdims=True), np.finfo(float).tiny), dtype=np.float64)
 
 

@@ -120,13 +120,17 @@ def require_whole(array: NDArray[Any], *, path: Path) -> None:
 
 def write_volume(path: Path, volume: Volume) -> None:
     """Write ``volume`` atomically as NIfTI-1; the same volume gives the same bytes on every run."""
-    image = nibabel.Nifti1Image(volume.array, volume.grid.matrix)
-    image.header.set_xyzt_units("mm")
-    content = image.to_bytes()
-    if path.name.endswith(".gz"):
-        content = deflate.gzip_compress(content, _LEVEL)
+    content = nifti_bytes(volume, is_packed=path.name.endswith(".gz"))
     with atomic_file(path) as partial:
         partial.write_bytes(content)
+
+
+def nifti_bytes(volume: Volume, *, is_packed: bool) -> bytes:
+    """Return ``volume`` as a NIfTI-1 file, as gzip where it ``is_packed``."""
+    image = nibabel.Nifti1Image(volume.array, volume.grid.matrix)
+    image.header.set_xyzt_units("mm")
+    content: bytes = image.to_bytes()
+    return bytes(deflate.gzip_compress(content, _LEVEL)) if is_packed else content
 
 
 def to_canonical(volume: Volume) -> Volume:
