@@ -1,9 +1,12 @@
 """What a reader is told to look at in each vertebra: the words, from the gravest to the mildest, and when they hold."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from spine.postprocessing.centre_line import PITCH_MM
-from spine.postprocessing.instances import Instances
+
+if TYPE_CHECKING:
+    # The gate reads the flags' names, and takes no bone apart.
+    from spine.postprocessing.instances import Instances
 
 NOT_DECODED: Final = "not decoded"
 OFF_SPINE: Final = "off the spine"
@@ -53,7 +56,7 @@ def flags_of(
     likelier: bool,
     share: float,
     odd_volume: bool,
-    instances: Instances,
+    instances: "Instances",
 ) -> tuple[str, ...]:
     """Return the flags of one vertebra by its place in the row, given the final names of all.
 
@@ -84,7 +87,7 @@ def flags_of(
     return tuple(flag for flag in FLAGS if facts.get(flag))
 
 
-def _is_wide(place: int, *, above: list[int], final: list[int], instances: Instances) -> bool:
+def _is_wide(place: int, *, above: list[int], final: list[int], instances: "Instances") -> bool:
     if not above or final[place] != final[above[-1]] + 1:
         return False
     upper, lower = instances.items[above[-1]], instances.items[place]
