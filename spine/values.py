@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from yaml.composer import Composer
 
 from spine.errors import MalformedFileError, MissingPathError, UnknownNameError
 from spine.storage import digest_value
@@ -45,11 +46,11 @@ class Value(BaseModel):
         if not path.is_file():
             raise MissingPathError(path, expected=f"a YAML file with {_one(cls.__name__)}")
         try:
-            content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a safe loader
+            content = yaml.load(path.read_text(encoding="utf-8"), Loader=SafeLoader)  # noqa: S506 - a safe loader
         except (OSError, UnicodeDecodeError) as error:
             raise MalformedFileError(path, reason=f"can't be read ({error})", expected="UTF-8 YAML") from error
         except yaml.YAMLError as error:
-            raise MalformedFileError(path, reason=_yaml_fault(error), expected="YAML") from error
+            raise MalformedFileError(path, reason=yaml_fault(error), expected="YAML") from error
         return cls.parse(content, where=path)
 
     @classmethod
@@ -65,10 +66,11 @@ class Value(BaseModel):
             return cls.from_yaml(path)
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, which refuses a key that is given twice: of two values the last would win without a word."""
+class SoleKeys(Composer):
+    """What makes a loader of YAML refuse a key that is given twice: of two values the last would win without a word."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Return a mapping's node; raises MarkedYAMLError."""
         node = super().compose_mapping_node(anchor)
         seen = set()
         for key, _ in node.value:
@@ -78,6 +80,10 @@ class _Loader(yaml.SafeLoader):
                     raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} twice", problem_mark=key.start_mark)
                 seen.add((key.tag, key.value))
         return node
+
+
+class SafeLoader(SoleKeys, yaml.SafeLoader):
+    """YAML's safe loader, each key once."""
 
 
 def _fault(error: ValidationError) -> str:
@@ -90,7 +96,8 @@ def _fault(error: ValidationError) -> str:
     return f"{field}: {first['msg']} (found {shown})"
 
 
-def _yaml_fault(error: yaml.YAMLError) -> str:
+def yaml_fault(error: yaml.YAMLError) -> str:
+    """Say in a few words where YAML breaks off, and at what."""
     mark = getattr(error, "problem_mark", None)
     place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
     return f"not YAML{place} ({getattr(error, 'problem', None) or 'unreadable'})"

@@ -7,6 +7,7 @@ import yaml
 
 from spine.errors import MalformedFileError
 from spine.storage import write_text
+from spine.values import SoleKeys, yaml_fault
 
 _EXPECTED = "lines of case: reason"
 _HEAD = """\
@@ -38,12 +39,17 @@ def add_to_set_aside(path: Path, *, case: str, reason: str) -> None:
     write_text(path, _HEAD + lines)
 
 
+class _Texts(SoleKeys, yaml.BaseLoader):
+    """Leaves scalars text: a case may be called 0012 or no. Each case once: of two reasons the last would win."""
+
+
 def _read(path: Path) -> dict[str, str]:
     try:
-        # Scalars stay text: a case may be called 0012 or no.
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506 - safer than safe
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise MalformedFileError(path, reason="not YAML", expected=_EXPECTED) from error
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Texts)  # noqa: S506 - safer than safe
+    except UnicodeDecodeError as error:
+        raise MalformedFileError(path, reason="not UTF-8", expected=_EXPECTED) from error
+    except yaml.YAMLError as error:
+        raise MalformedFileError(path, reason=yaml_fault(error), expected=_EXPECTED) from error
     if not content:
         return {}
     if not isinstance(content, dict):

@@ -12,7 +12,7 @@ import yaml
 from pydantic import AfterValidator, AwareDatetime, Field, ValidationError
 
 from spine.errors import MalformedFileError, MissingPathError
-from spine.values import Value
+from spine.values import SafeLoader, Value
 
 Role = Literal["reader", "approver", "operator"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -105,7 +105,7 @@ def read_entries(path: Path) -> tuple[TokenEntry, ...]:
         with path.open(encoding="utf-8") as stream:
             if stat.S_IMODE(path.stat().st_mode) & stat.S_IWOTH:
                 raise MalformedFileError(path, reason="everybody may write it", expected="a file of mode 0600")
-            content = yaml.safe_load(stream)
+            content = yaml.load(stream, Loader=SafeLoader)  # noqa: S506 - ours is safe
     except FileNotFoundError as error:
         raise MissingPathError(path, expected="the tokens file that SPINELINE_TOKENS names") from error
     except OSError as error:

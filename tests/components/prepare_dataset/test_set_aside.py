@@ -38,6 +38,7 @@ def test_names_that_yaml_would_take_for_something_else_stay_names(tmp_path):
         ("case_1: [a, b]\n", "case 'case_1' has no reason"),
         ("- case_1\n", "not a mapping"),
         ("case_1: 'open\n", "not YAML"),
+        ('case_1: metal\ncase_1: ""\n', "not YAML at line 2, column 1 (the key 'case_1' twice)"),
     ],
 )
 def test_what_would_leave_a_case_in_by_mistake_is_refused(tmp_path, text, words):

@@ -119,6 +119,7 @@ def test_a_duration_is_days_or_hours(text: str) -> None:
         ([entry(), entry("bob")], "entry 'bob': its name or its sha256 stands there twice"),
         ({"tokens": []}, "no list"),
         (f"- name: [{SECRET}\n  x: *{SECRET}", "not YAML"),
+        (f"- name: ann\n  role: reader\n  sha256: {'0' * 64}\n  role: operator\n", "not YAML at line 4"),
         (f"!!python/object/apply:os.system ['touch {SECRET}']", "not YAML"),
     ],
 )
