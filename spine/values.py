@@ -98,9 +98,13 @@ def _fault(error: ValidationError) -> str:
 
 def yaml_fault(error: yaml.YAMLError) -> str:
     """Say in a few words where YAML breaks off, and at what."""
+    return f"{yaml_place(error)} ({getattr(error, 'problem', None) or 'unreadable'})"
+
+
+def yaml_place(error: Exception) -> str:
+    """Say that something is not YAML, and where it breaks off; nothing of what stands there is quoted."""
     mark = getattr(error, "problem_mark", None)
-    place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    return f"not YAML{place} ({getattr(error, 'problem', None) or 'unreadable'})"
+    return f"not YAML at line {mark.line + 1}, column {mark.column + 1}" if mark else "not YAML"
 
 
 def _one(name: str) -> str:

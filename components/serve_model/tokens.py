@@ -12,7 +12,7 @@ import yaml
 from pydantic import AfterValidator, AwareDatetime, Field, ValidationError
 
 from spine.errors import MalformedFileError, MissingPathError
-from spine.values import SafeLoader, Value
+from spine.values import SafeLoader, Value, yaml_place
 
 Role = Literal["reader", "approver", "operator"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -112,7 +112,7 @@ def read_entries(path: Path) -> tuple[TokenEntry, ...]:
         raise MalformedFileError(path, reason=(error.strerror or "refused").lower(), expected=_EXPECTED) from error
     except (yaml.YAMLError, ValueError) as error:
         # A parser's own words may quote what stands there, which may be a token.
-        raise MalformedFileError(path, reason=f"not YAML{_place(error)}", expected=_EXPECTED) from error
+        raise MalformedFileError(path, reason=yaml_place(error), expected=_EXPECTED) from error
     if content is None:
         return ()
     if not isinstance(content, list):
@@ -145,11 +145,6 @@ def _require_distinct(entries: tuple[TokenEntry, ...], path: Path) -> None:
             raise MalformedFileError(path, reason=reason, expected="one entry for a name and a token")
         names.add(entry.name)
         digests.add(entry.sha256)
-
-
-def _place(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    return f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
 
 
 def _stamp(path: Path) -> _Stamp:

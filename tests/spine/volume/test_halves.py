@@ -12,25 +12,17 @@ EVERY = np.arange(1 << 16, dtype=np.uint16)
 
 
 @njit
-def _decoded(halves):
-    values = np.empty(len(halves), np.float32)
-    for i in range(len(halves)):
-        values[i] = of_half(halves[i])
-    return values
-
-
-@njit
-def _encoded(values):
-    halves = np.empty(len(values), np.uint16)
-    for i in range(len(values)):
-        halves[i] = to_half(values[i])
-    return halves
+def _each(work, given, made):
+    for i in range(len(given)):
+        made[i] = work(given[i])
+    return made
 
 
 def test_every_half_is_decoded_as_by_torch():
     theirs = torch.from_numpy(EVERY.view(np.float16)).float().numpy()
-    np.testing.assert_array_equal(_decoded(EVERY), theirs)
-    assert (np.signbit(_decoded(EVERY)) == np.signbit(theirs))[~np.isnan(theirs)].all()
+    ours = _each(of_half, EVERY, np.empty(len(EVERY), np.float32))
+    np.testing.assert_array_equal(ours, theirs)
+    assert (np.signbit(ours) == np.signbit(theirs))[~np.isnan(theirs)].all()
 
 
 def test_every_half_what_lies_between_two_and_any_bits_are_encoded_as_by_torch():
@@ -43,7 +35,7 @@ def test_every_half_what_lies_between_two_and_any_bits_are_encoded_as_by_torch()
         small = rng.normal(scale=1e-5, size=200_000).astype(np.float32)
         values = np.concatenate([known.astype(np.float32), ties, *beside, anything, small])
     theirs = torch.from_numpy(values).half().numpy()
-    ours = _encoded(values)
+    ours = _each(to_half, values, np.empty(len(values), np.uint16))
     is_number = ~np.isnan(values)
     np.testing.assert_array_equal(ours[is_number], theirs.view(np.uint16)[is_number])
     assert np.isnan(ours.view(np.float16)[~is_number]).all()
