@@ -3,6 +3,8 @@
 import posixpath
 import re
 
+KUBEFLOW_RUN_TAG = "spineline.kubeflow_run"
+"""Tag of a run that holds the id of the Kubeflow run, or of the local run, that last trained it."""
 _LONGEST_NAME, _LONGEST_VALUE = 250, 6000
 """Characters that MLflow takes of a name, and of a parameter's value (a tag's may have 8000)."""
 _NOT_IN_NAMES = re.compile(r"[^/\w.\- :]")

@@ -18,7 +18,8 @@ from mlflow import MlflowClient
 from model_registry.errors import TrackingError
 from model_registry.lifecycle import Registry
 from model_registry.mirroring import aliases_of, is_anchored
-from model_registry.mlflow_store import EXPERIMENT, MlflowStore
+from model_registry.mlflow_runs import EXPERIMENT
+from model_registry.mlflow_store import MlflowStore
 from spine.errors import InvalidValueError
 from spine.journal import Entry
 

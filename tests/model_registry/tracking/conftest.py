@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from model_registry.mlflow_store import CANDIDATE_TAG, EXPERIMENT, FOLD_TAG, MlflowStore
+from model_registry.mlflow_runs import CANDIDATE_TAG, EXPERIMENT, FOLD_TAG
+from model_registry.mlflow_store import MlflowStore
 from model_registry.tracking import LiveTracking, deliver
 from spine.journal import JOURNAL_FILE, Journal
 from spine.settings import child_environment

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from model_registry.mlflow_store import CANDIDATE_TAG
+from model_registry.mlflow_runs import CANDIDATE_TAG
 from model_registry.tracking import STATE_FILE, candidate_folder_of
 from spine.journal import Journal
 from spine.records import FoldCheckpoint
