@@ -17,6 +17,7 @@ from components.train_folds.telemetry import METRICS_FILE, MetricsPortError, ser
 from components.train_folds.worker import FoldJob
 from model_registry.bundle import Bundle
 from model_registry.lifecycle import Registry
+from model_registry.mlflow_names import KUBEFLOW_RUN_TAG
 from model_registry.tracking import LiveTracking, open_store
 from spine import progress
 from spine.arguments import Arguments
@@ -110,6 +111,8 @@ def _followed(candidate: Candidate, recipe: Recipe, folds: Sequence[int]) -> Ite
     """Bring what the folds tell to MLflow and Prometheus while they train; neither can stop them."""
     journal = Journal(candidate.folder / JOURNAL_FILE)
     candidate.folder.mkdir(parents=True, exist_ok=True)
+    if settings().run:
+        journal.tags({KUBEFLOW_RUN_TAG: str(settings().run)})
     journal.parameters(parameters_of(candidate, recipe))
     folders = {fold: candidate.fold_folder(fold) for fold in folds}
     tracking = LiveTracking(

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from components.train_folds.candidate import STEP
 from components.train_folds.telemetry import EpochMetrics, FoldTelemetry
 from components.train_folds.utilisation import Utilisation, held_memory_bytes
+from model_registry.mlflow_names import KUBEFLOW_RUN_TAG
 from spine import progress
 from spine.journal import JOURNAL_FILE, Journal, Status
+from spine.settings import settings
 
 if TYPE_CHECKING:
     from spine.nnunet.epochs import EpochReport
@@ -39,6 +41,8 @@ class FoldWatch:
         self._progress(done, epochs, note=told.summary)
         _LOG.info("fold %d: %s", self._fold, told.summary)
         self._telemetry.begins_at(done)
+        if settings().run:
+            self._journal.tags({KUBEFLOW_RUN_TAG: str(settings().run)})
         self._journal.status("RUNNING")
         self._journal.parameters({"fold": str(self._fold), "weights": str(told.weights)})
         self._journal.tags(
