@@ -100,3 +100,19 @@ class TrackingError(RegistryError):
 
     def __init__(self, uri: str, *, reason: str) -> None:
         super().__init__(f"MLflow at {uri}: {reason}; expected a database or server that answers")
+
+
+class MlflowDiffersError(RegistryError):
+    """MLflow's registered model differs from the ledger in a way that no command repairs."""
+
+    def __init__(self, differences: Sequence[str]) -> None:
+        super().__init__(
+            f"{'; '.join(differences)}; expected MLflow's versions to be those of the ledger. Restore MLflow's database"
+        )
+
+
+class AliasesNotSetError(RegistryError):
+    """MLflow's aliases could not be made to follow the ledger."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"MLflow's aliases were not set: {reason}")

@@ -1,17 +1,26 @@
-"""MLflow's registered model: its versions, and aliases that follow the ledger."""
+"""MLflow's registered model: its versions, and aliases and tags that follow the ledger."""
 
 from collections.abc import Mapping, Sequence
 
 from mlflow.exceptions import MlflowException
 
 from model_registry.ledger import Event
-from model_registry.mirroring import ANCHOR_TAG, aliases_of, is_anchored, parse_anchor
+from model_registry.mirroring import (
+    ANCHOR_TAG,
+    LIFE_TAG,
+    Mirroring,
+    MlflowModel,
+    MlflowVersion,
+    compare,
+    is_anchored,
+    parse_anchor,
+)
 from model_registry.mlflow_connection import MlflowConnection
 from model_registry.state import State
+from model_registry.witnesses import Witness, lost_events
 from spine.errors import InvalidValueError
 
 _DIGEST_TAG = "spineline.bundle"
-_ALIASES = ("candidate", "champion", "previous")
 
 
 class MlflowModels(MlflowConnection):
@@ -47,37 +56,58 @@ class MlflowModels(MlflowConnection):
             found = self._client.search_model_versions(f"name = '{self._name}' and tags.`{_DIGEST_TAG}` = '{digest}'")
             return min((int(version.version) for version in found), default=None)
 
+    def model(self) -> MlflowModel:
+        """Return the registered model as MLflow has it; without versions where there is none."""
+        condition = f"name = '{self._name}'"
+        with self._reported():
+            models = self._client.search_registered_models(filter_string=condition)
+            versions = self._client.search_model_versions(condition) if models else ()
+        tags = models[0].tags if models else {}
+        return MlflowModel(
+            aliases={alias: int(version) for model in models for alias, version in model.aliases.items()},
+            versions={
+                int(version.version): MlflowVersion(version.tags.get(_DIGEST_TAG), version.tags.get(LIFE_TAG))
+                for version in versions
+            },
+            anchor=parse_anchor(tags.get(ANCHOR_TAG, "")),
+        )
+
     def aliases(self) -> dict[str, int]:
         """Return the aliases as MLflow has them."""
-        with self._reported():
-            found = self._client.search_registered_models(filter_string=f"name = '{self._name}'")
-            return {alias: int(version) for model in found for alias, version in model.aliases.items()}
-
-    def mirror(self, state: State, *, events: Sequence[Event] = ()) -> None:
-        """Make MLflow's aliases say what the ledger says, and anchor the newest of its ``events`` there.
-
-        An anchor that the events don't contain stays as it is: it shows that the ledger lost what it had.
-        """
-        self.check()
-        wanted = aliases_of(state)
-        found = self.aliases()
-        with self._reported():
-            for alias in _ALIASES:
-                if alias in wanted and found.get(alias) != wanted[alias]:
-                    self._client.set_registered_model_alias(self._name, alias, str(wanted[alias]))
-                elif alias not in wanted and alias in found:
-                    self._client.delete_registered_model_alias(self._name, alias)
-        if not events or not is_anchored(events, self.anchor()):
-            return
-        with self._reported():
-            newest = events[-1]
-            self._client.set_registered_model_tag(self._name, ANCHOR_TAG, f"{newest.number}:{newest.digest}")
+        return dict(self.model().aliases)
 
     def anchor(self) -> tuple[int, str] | None:
-        """Return number and digest of the newest event that MLflow was told of, if it was told of any."""
+        """Return number and digest of the newest event that MLflow was brought to, if there is one."""
+        return self.model().anchor
+
+    def mirror(self, state: State, *, events: Sequence[Event] = ()) -> tuple[str, ...]:
+        """Make MLflow's aliases and tags equal to the ledger, and anchor the newest of its ``events`` there.
+
+        Returns the differences that this cannot repair. Only what differs is written, and nothing at all where the
+        anchor is not among the events: the ledger has lost what it had.
+        """
+        self.check()
+        model = self.model()
+        if events and model.anchor and not is_anchored(events, model.anchor):
+            return tuple(lost_events(events, [Witness("MLflow", *model.anchor)]))
+        changes = compare(state, model)
+        if changes.is_needed:
+            self._write(changes)
+        newest = (events[-1].number, events[-1].digest) if events else None
+        if newest and newest != model.anchor and model.versions:
+            with self._reported():
+                self._client.set_registered_model_tag(self._name, ANCHOR_TAG, f"{newest[0]}:{newest[1]}")
+        return changes.conflicts
+
+    def _write(self, changes: Mirroring) -> None:
         with self._reported():
-            found = self._client.search_registered_models(filter_string=f"name = '{self._name}'")
-        return parse_anchor(next((model.tags.get(ANCHOR_TAG, "") for model in found), ""))
+            for alias, version in changes.aliases.items():
+                if version is None:
+                    self._client.delete_registered_model_alias(self._name, alias)
+                else:
+                    self._client.set_registered_model_alias(self._name, alias, str(version))
+            for number, life in changes.lives.items():
+                self._client.set_model_version_tag(self._name, str(number), LIFE_TAG, life)
 
     def _create_model(self) -> None:
         try:

@@ -74,7 +74,7 @@ class MlflowRuns(MlflowConnection):
     def candidate_of(self, run_id: str) -> str | None:
         """Return the name of the candidate's folder that a run belongs to."""
         with self._reported():
-            tags = self._client.get_run(run_id).data.tags
+            tags: Mapping[str, str] = self._client.get_run(run_id).data.tags
         return tags.get(CANDIDATE_TAG)
 
     def is_active(self, run_id: str) -> bool:

@@ -1,10 +1,11 @@
 """Whether the ledger, MLflow's aliases and every server say the same, and how they differ where they don't."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from components.serve_model.presence import running_server, served_version
+from model_registry.aliases import Aliases
 from model_registry.ledger import Event
 from model_registry.lifecycle import Registry
 from model_registry.replicas import ReplicaReport
@@ -13,16 +14,6 @@ from model_registry.witnesses import Witness, lost_events, of_servers
 from spine.depot import DepotError
 from spine.errors import SpinelineError
 from spine.storage import short
-
-
-@dataclass(frozen=True)
-class Aliases:
-    """MLflow's view: aliases as they are, as the ledger means them, and the newest event that it was told of."""
-
-    found: Mapping[str, int]
-    wanted: Mapping[str, int]
-    anchor: tuple[int, str] | None
-    """Number and digest of an event."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +69,7 @@ class Agreement:
             found, wanted = self.aliases.found.get(alias), self.aliases.wanted.get(alias)
             if found != wanted:
                 yield f"MLflow's alias {alias} is {_named(found)}, the ledger says {_named(wanted)}"
+        yield from self.aliases.others
 
     def _of_servers(self) -> Iterator[str]:
         wanted = self.state.serving

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from components.promote_model.program import promote_model, roll_back
 from components.serve_model.presence import ServerInfo
+from model_registry.aliases import mirror
 from model_registry.evidence_pack import make_evidence_pack
 from model_registry.lifecycle import Registry
 from model_registry.policy import Policy
-from pipelines.aliases import mirror
 from pipelines.cli.output import ProgressView, console, print_table, progress_view
 from pipelines.comparison import compare_versions
 from pipelines.demo_data import make_demo_data

@@ -1,10 +1,13 @@
 """Promote an approved version, or roll back to an earlier one; each is one event, made after the checks."""
 
+import logging
 from pathlib import Path
 from typing import Self
 
 from model_registry import promotion
+from model_registry.aliases import mirror_soon
 from model_registry.bundle import Bundle
+from model_registry.errors import ReplicasBehindError
 from model_registry.lifecycle import Registry
 from model_registry.promotion import DEADLINE_S, Change, Golden
 from model_registry.rehearsal import Rehearsal, rehearse, rehearse_rollback
@@ -15,6 +18,8 @@ from spine.settings import Settings, settings
 from spine.steps import run_step
 
 STEP = "promote_model"
+_MLFLOW_S = 30.0
+_LOG = logging.getLogger(__name__)
 
 
 def promote_model(
@@ -101,14 +106,26 @@ class _Stages:
             progress.report(STEP, self._stage, done=1, total=1)
 
 
+def _mirror(root: Path) -> None:
+    """Set MLflow's aliases within seconds; the event stands without them, and the monitor repairs them."""
+    failure = mirror_soon(Registry.at(root, settings()), settings(), wait_s=_MLFLOW_S)
+    if failure is not None:
+        _LOG.warning("%s", failure)
+
+
 def step(*, root: str, action: str, version: int, reason: str) -> str:
     """Do the work of the pipelines' step: ``promote`` or ``roll-back``; version 0 is the one before."""
 
     def work() -> str:
-        if action == "promote":
-            change = promote_model(root=Path(root), version=version, reason=reason, services=settings())
-        else:
-            change = roll_back(root=Path(root), to=version or None, reason=reason, services=settings())
+        try:
+            if action == "promote":
+                change = promote_model(root=Path(root), version=version, reason=reason, services=settings())
+            else:
+                change = roll_back(root=Path(root), to=version or None, reason=reason, services=settings())
+        except ReplicasBehindError:
+            _mirror(Path(root))  # after the automatic rollback
+            raise
+        _mirror(Path(root))
         return change.event.text()
 
     return run_step(STEP, work)

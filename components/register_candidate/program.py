@@ -13,6 +13,7 @@ from model_registry.bundle import Bundle
 from model_registry.champion import candidate_evaluation, dataset_of
 from model_registry.lifecycle import Registry
 from model_registry.origins import origins_of
+from model_registry.state import fold
 from model_registry.tracking import candidate_folder_of, deliver, open_store
 from model_registry.verdict import Verdict
 from spine import progress
@@ -109,6 +110,7 @@ class _Candidate:
         )
         if version not in registry.state().versions:
             registry.register(version=version, bundle=bundle, actor=services.acting, reason=self.verdict.summary)
+        _mirror(store, registry)
         record = ModelVersion(
             version=version,
             model_digest=bundle.digest,
@@ -193,6 +195,17 @@ class _Candidate:
 
     def _metrics(self, prefix: str, file: str) -> dict[str, float]:
         return named_scores(candidate_evaluation(self.root, self.evaluation, file=file).summary, prefix=prefix)
+
+
+def _mirror(store: "MlflowStore", registry: Registry) -> None:
+    """Set MLflow's aliases; the version stands without them, and the monitor repairs them."""
+    try:
+        events = registry.history()
+        differences = store.mirror(fold(events), events=events)
+    except SpinelineError as error:
+        differences = (str(error),)
+    for difference in differences:
+        _LOG.warning("MLflow's aliases were not set: %s", difference)
 
 
 def step(*, root: str, plan: str, recipe: str, checkpoints: str, evaluation: str, verdict: str) -> str:

@@ -81,9 +81,9 @@ def status(
         if repair:
             raise InvalidValueError("--repair", repair, expected="it without a RUN")
         return show_run(run, Choice(profile=profile, host=host, as_json=as_json))
+    from model_registry.aliases import aliases_now
     from model_registry.lifecycle import Registry
     from pipelines.agreement import agreement
-    from pipelines.aliases import aliases_now
 
     registry = Registry.at(settings().root_path, settings())
     found = agreement(registry, ask_mlflow=lambda state: aliases_now(settings(), state))
@@ -114,9 +114,9 @@ def _repair(registry: "Registry", found: "Agreement") -> None:
 
     Raises LostEventsError where the ledger is what has to be mended first.
     """
+    from model_registry.aliases import mirror
     from model_registry.errors import LostEventsError
     from pipelines.agreement import forget_silent
-    from pipelines.aliases import mirror
 
     lost = next(found.lost_events(), None)
     if lost:

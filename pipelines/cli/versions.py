@@ -169,8 +169,8 @@ def _refresh_packs(event: "Event") -> None:
 
 def _mirror_aliases() -> None:
     """Let MLflow's aliases follow the ledger; the ledger stands without them, so a failure is only told."""
+    from model_registry.aliases import WAIT_S, has_mlflow, mirror_soon
     from model_registry.lifecycle import Registry
-    from pipelines.aliases import WAIT_S, has_mlflow, mirror_soon
 
     if not has_mlflow(settings()):
         return
@@ -178,5 +178,5 @@ def _mirror_aliases() -> None:
     tell(doing, style="dim")
     failure = mirror_soon(Registry.at(settings().root_path, settings()), settings())
     if failure is not None:
-        told = f"warning: {failure}; `spineline status --repair` mends the aliases"
+        told = f"warning: {failure}; the monitor sets them, or `spineline status --repair`"
         errors.print(told, style="yellow", markup=False, soft_wrap=True)

@@ -17,11 +17,13 @@ from mlflow import MlflowClient
 
 from model_registry.errors import TrackingError
 from model_registry.lifecycle import Registry
-from model_registry.mirroring import aliases_of, is_anchored
+from model_registry.mirroring import LIFE_TAG, aliases_of, is_anchored
 from model_registry.mlflow_runs import EXPERIMENT
 from model_registry.mlflow_store import MlflowStore
+from model_registry.state import fold
 from spine.errors import InvalidValueError
 from spine.journal import Entry
+from spine.storage import short
 
 MODEL = "vertebra-segmentation"
 
@@ -59,6 +61,18 @@ def client(database: Path) -> MlflowClient:
 def run(store: MlflowStore) -> str:
     """The run of a candidate."""
     return store.candidate_run("abc", name="demo abc")
+
+
+@pytest.fixture
+def mirrored(versions: Callable[..., list[int]], approved: Callable[..., Registry]) -> Callable[..., Registry]:
+    """A function of versions that are approved in the ledger, each with its bundle in MLflow too."""
+
+    def add(*numbers: int) -> Registry:
+        registry = approved(*numbers)
+        versions(*(registry.state().versions[number].model_digest for number in numbers))
+        return registry
+
+    return add
 
 
 @pytest.fixture
@@ -252,10 +266,9 @@ def test_a_tracking_server_is_not_given_a_folder_of_this_machine(tmp_path: Path)
 
 
 def test_the_anchor_follows_the_ledger_and_stays_where_the_ledger_lost_events(
-    store: MlflowStore, versions: Callable[..., list[int]], approved: Callable[..., Registry]
+    store: MlflowStore, mirrored: Callable[..., Registry]
 ) -> None:
-    versions("sha256:a", "sha256:b")
-    registry = approved(1)
+    registry = mirrored(1)
     assert store.anchor() is None
     store.mirror(registry.state())
     assert store.anchor() is None, "nobody told which event is the newest"
@@ -279,40 +292,51 @@ def test_an_anchor_that_is_none_of_ours_counts_as_none(store: MlflowStore, clien
     assert store.anchor() is None
 
 
-def test_aliases_follow_the_ledger_and_one_moved_by_hand_is_repaired(
-    store: MlflowStore,
-    client: MlflowClient,
-    versions: Callable[..., list[int]],
-    approved: Callable[..., Registry],
+def test_aliases_and_tags_follow_the_ledger_and_what_was_changed_by_hand_is_repaired(
+    store: MlflowStore, client: MlflowClient, mirrored: Callable[..., Registry]
 ) -> None:
-    versions("sha256:a", "sha256:b", "sha256:c")
-    registry = approved(1, 2, 3)
+    registry = mirrored(1, 2, 3)
 
-    def mirrored() -> dict[str, int]:
-        store.mirror(registry.state())
-        assert store.aliases() == aliases_of(registry.state())
-        return store.aliases()
+    def aliases() -> dict[str, int]:
+        assert store.mirror(registry.state()) == ()
+        model, state = store.model(), registry.state()
+        assert model.aliases == aliases_of(state)
+        assert {number: found.life for number, found in model.versions.items()} == {
+            number: known.life for number, known in state.versions.items()
+        }
+        return dict(model.aliases)
 
-    assert mirrored() == {"candidate": 3}
+    assert aliases() == {"candidate": 3}
     registry.promote(1, actor="ann", reason="r", expected_serving=None)
-    assert mirrored() == {"candidate": 3, "champion": 1}
+    assert aliases() == {"candidate": 3, "champion": 1}
     registry.promote(2, actor="ann", reason="r", expected_serving=1)
-    assert mirrored() == {"candidate": 3, "champion": 2, "previous": 1}
+    assert aliases() == {"candidate": 3, "champion": 2, "previous": 1}
     client.set_registered_model_alias(MODEL, "champion", "3")
     client.delete_registered_model_alias(MODEL, "previous")
-    assert mirrored() == {"candidate": 3, "champion": 2, "previous": 1}
+    client.set_model_version_tag(MODEL, "2", LIFE_TAG, "revoked")
+    assert aliases() == {"candidate": 3, "champion": 2, "previous": 1}
     registry.roll_back(to=None, actor="ann", reason="r")
     registry.revoke(3, actor="ann", reason="r")
     client.set_registered_model_alias(MODEL, "previous", "3")
-    assert mirrored() == {"champion": 1}
+    assert aliases() == {"champion": 1}
+
+
+def test_nothing_is_written_where_nothing_differs(
+    store: MlflowStore, mirrored: Callable[..., Registry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = mirrored(1, 2)
+    store.mirror(registry.state(), events=registry.history())
+    for name in ("set_registered_model_alias", "set_model_version_tag", "set_registered_model_tag"):
+        monkeypatch.setattr(MlflowClient, name, lambda *_: pytest.fail("written"))
+    assert store.mirror(registry.state(), events=registry.history()) == ()
 
 
 def test_an_alias_of_somebody_else_is_left_alone(
-    store: MlflowStore, client: MlflowClient, versions: Callable[..., list[int]], approved: Callable[..., Registry]
+    store: MlflowStore, client: MlflowClient, mirrored: Callable[..., Registry]
 ) -> None:
-    versions("sha256:a")
+    registry = mirrored(1)
     client.set_registered_model_alias(MODEL, "shadow", "1")
-    store.mirror(approved(1).state())
+    store.mirror(registry.state())
     assert store.aliases() == {"candidate": 1, "shadow": 1}
 
 
@@ -322,12 +346,38 @@ def test_an_empty_registry_has_no_aliases_and_no_versions(store: MlflowStore, re
     assert store.version_of("sha256:a") is None
 
 
-def test_a_version_that_mlflow_lacks_is_told_in_one_line(store: MlflowStore, approved: Callable[..., Registry]) -> None:
-    with pytest.raises(
-        TrackingError, match=r"MLflow at sqlite:.*; expected a database or server that answers$"
-    ) as told:
-        store.mirror(approved(1).state())
-    assert "\n" not in str(told.value)
+def test_a_version_that_mlflow_lacks_is_a_difference(store: MlflowStore, approved: Callable[..., Registry]) -> None:
+    registry = approved(1)
+    told = ("MLflow has no version 1, the ledger says it is candidate",)
+    assert store.mirror(registry.state(), events=registry.history()) == told
+
+
+@pytest.mark.parametrize("tag", ["sha256:" + "0" * 64, None])
+def test_a_version_with_another_bundle_is_a_difference_and_gets_no_alias(
+    store: MlflowStore, client: MlflowClient, mirrored: Callable[..., Registry], tag: str | None
+) -> None:
+    registry = mirrored(1, 2)
+    if tag:
+        client.set_model_version_tag(MODEL, "2", "spineline.bundle", tag)
+    else:
+        client.delete_model_version_tag(MODEL, "2", "spineline.bundle")
+    registry.promote(1, actor="ann", reason="r", expected_serving=None)
+    (difference,) = store.mirror(registry.state(), events=registry.history())
+    held = "bundle 000000000000" if tag else "no bundle"
+    wanted = registry.state().versions[2].model_digest
+    assert difference == f"MLflow's version 2 holds {held}, the ledger says bundle {short(wanted)}"
+    assert store.aliases() == {"champion": 1}
+    assert store.model().versions[2].life is None
+
+
+def test_nothing_follows_a_ledger_that_lost_events(store: MlflowStore, mirrored: Callable[..., Registry]) -> None:
+    registry = mirrored(1)
+    registry.promote(1, actor="ann", reason="r", expected_serving=None)
+    store.mirror(registry.state(), events=registry.history())
+    shorter = registry.history()[:-1]
+    (difference,) = store.mirror(fold(shorter), events=shorter)
+    assert "MLflow has seen event 3: events were lost" in difference
+    assert store.aliases() == {"champion": 1}
 
 
 def test_a_locked_database_is_told_in_one_line(database: Path) -> None:

@@ -5,13 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from model_registry.aliases import Aliases, aliases_now
 from model_registry.errors import TrackingError
 from model_registry.ledger import Event
 from model_registry.lifecycle import Registry
 from model_registry.replicas import LoadFailure, ReplicaReport
 from model_registry.state import State, VersionState
-from pipelines.agreement import Agreement, Aliases, agreement
-from pipelines.aliases import aliases_now
+from pipelines.agreement import Agreement, agreement
 from spine.settings import settings
 
 DIGEST = "sha256:" + "0" * 64

@@ -16,6 +16,7 @@ from model_registry.bundle import Bundle
 from model_registry.evidence_pack import make_evidence_pack
 from model_registry.lifecycle import Registry
 from model_registry.lineage import lineage_of
+from model_registry.mirroring import LIFE_TAG
 from spine.records import OUT_OF_FOLD_FILE, TEST_FILE, DatasetRevision
 from spine.settings import Settings, child_environment
 from spine.storage import short
@@ -27,6 +28,10 @@ def keep_verdict(judged) -> None:
     folder = judged["root"] / "evaluations/e/verdicts" / short(judged["verdict"].digest)
     judged["verdict"].write(folder / "verdict.json")
     (folder / "report.html").write_text("<html>")
+
+
+def _killed(*_, **__):
+    raise KeyboardInterrupt
 
 
 def folder_of(judged) -> Path:
@@ -47,13 +52,29 @@ def test_a_candidate_that_passes_is_a_version_of_the_run_that_training_began(jud
     version = register_candidate(**judged, services=services)
     client, candidate, folds = runs(services)
     assert (version.version, version.mlflow_run) == (1, candidate.info.run_id)
-    assert client.get_model_version("vertebra-segmentation", "1").run_id == candidate.info.run_id
+    shown = client.get_model_version("vertebra-segmentation", "1")
+    assert (shown.run_id, shown.aliases, shown.tags[LIFE_TAG]) == (candidate.info.run_id, ["candidate"], "registered")
     assert (candidate.info.status, candidate.data.tags["spineline.verdict"]) == ("FINISHED", "pass")
     assert candidate.data.metrics["test/dice_scan_mean"] == pytest.approx(1.0)
     for fold in folds:
         assert [point.step for point in client.get_metric_history(fold.info.run_id, "train_loss")] == [1, 2]
     assert "verdict.json" in {file.path for file in client.list_artifacts(candidate.info.run_id)}
     assert register_candidate(**judged, services=services) == version, "the same weights are registered once"
+
+
+@pytest.mark.slow
+def test_a_version_stands_where_its_alias_can_not_be_set(judged, services, monkeypatch, caplog):
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    def refuse(*_):
+        raise MlflowException("no right to set an alias")
+
+    monkeypatch.setattr(MlflowClient, "set_registered_model_alias", refuse)
+    assert register_candidate(**judged, services=services).version == 1
+    (told,) = [line.message for line in caplog.records if "aliases" in line.message]
+    assert told.startswith("MLflow's aliases were not set: MLflow at sqlite:") and "no right" in told
+    assert Registry.at(judged["root"], services).state().versions[1].life == "registered"
 
 
 @pytest.mark.slow
@@ -130,10 +151,11 @@ def test_what_a_version_was_made_from_is_in_its_evidence_pack(judged, services):
 
 @pytest.mark.slow
 def test_a_registration_that_was_killed_before_the_ledger_knew_goes_on_with_the_same_version(judged, services):
-    first = register_candidate(**judged, services=services)
-    (folder_of(judged) / "version.json").unlink()
-    shutil.rmtree(judged["root"] / "ledger")
-    assert register_candidate(**judged, services=services) == first
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Registry, "register", _killed)
+        register_candidate(**judged, services=services)
+    assert Registry(judged["root"]).history() == []
+    assert register_candidate(**judged, services=services).version == 1
     assert [event.version for event in Registry(judged["root"]).history()] == [1]
 
 

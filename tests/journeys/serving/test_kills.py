@@ -19,7 +19,7 @@ WHO = {"actor": "ann", "reason": "for tests"}
 _PROMOTER = """
 import os, signal, sys
 from components.promote_model import program
-from pipelines import aliases
+from model_registry import aliases
 from pipelines.cli.app import run
 
 step = sys.argv[1]

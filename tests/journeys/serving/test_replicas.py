@@ -64,7 +64,7 @@ def test_a_rollback_needs_neither_mlflow_nor_the_model_store(shared, make_server
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "version 1 is in use" in done.stdout
-    assert "`spineline status --repair` mends the aliases" in done.stderr
+    assert "the monitor sets them, or `spineline status --repair`" in done.stderr
     for server in servers:
         assert server.segment(scan).headers["x-spineline-version"] == "1"
 

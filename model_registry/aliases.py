@@ -1,18 +1,20 @@
-"""MLflow's aliases beside the ledger: looked at, and made to follow it without waiting long for a server.
+"""MLflow's aliases and tags beside the ledger: compared with it, and made to follow it within a time limit.
 
-``python -m pipelines.aliases`` makes them follow the ledger of the root that the settings name.
+``python -m model_registry.aliases`` makes them follow the ledger of the root that the settings name.
 """
 
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model_registry.errors import AliasesNotSetError, MlflowDiffersError
 from model_registry.lifecycle import Registry
-from model_registry.mirroring import aliases_of
-from model_registry.state import State
-from pipelines.agreement import Aliases
-from spine.errors import SpinelineError, StepFailedError
+from model_registry.mirroring import aliases_of, compare
+from model_registry.state import State, fold
+from spine.errors import SpinelineError
 from spine.log_lines import readable
 from spine.logs import run_program
 from spine.settings import Settings, child_environment, settings
@@ -22,6 +24,18 @@ if TYPE_CHECKING:
 
 WAIT_S = 10.0
 _SQLITE = "sqlite:///"
+
+
+@dataclass(frozen=True)
+class Aliases:
+    """MLflow's aliases as they are and as the ledger means them, and the newest event that MLflow was brought to."""
+
+    found: Mapping[str, int]
+    wanted: Mapping[str, int]
+    anchor: tuple[int, str] | None
+    """Number and digest of an event."""
+    others: Sequence[str] = ()
+    """Differences beside the aliases: tags, versions that are missing, and versions that hold another bundle."""
 
 
 def has_mlflow(services: Settings) -> bool:
@@ -36,13 +50,28 @@ def aliases_now(services: Settings, state: State) -> Aliases | None:
         return None
     store = _opened(services)
     store.check()
-    return Aliases(found=store.aliases(), wanted=aliases_of(state), anchor=store.anchor())
+    model = store.model()
+    changes = compare(state, model)
+    lives = [
+        f"MLflow's version {number} is tagged {model.versions[number].life or 'with no life'}, the ledger says {life}"
+        for number, life in changes.lives.items()
+    ]
+    return Aliases(
+        found=model.aliases, wanted=aliases_of(state), anchor=model.anchor, others=(*lives, *changes.conflicts)
+    )
 
 
 def mirror(registry: Registry, services: Settings) -> None:
-    """Make the aliases follow the ledger, where there is an MLflow; raises TrackingError."""
-    if has_mlflow(services):
-        _opened(services).mirror(registry.state(), events=registry.history())
+    """Make aliases and tags follow the ledger, where there is an MLflow.
+
+    Raises TrackingError where MLflow cannot be reached, MlflowDiffersError for differences that remain.
+    """
+    if not has_mlflow(services):
+        return
+    events = registry.history()
+    differences = _opened(services).mirror(fold(events), events=events)
+    if differences:
+        raise MlflowDiffersError(differences)
 
 
 def mirror_soon(registry: Registry, services: Settings, *, wait_s: float = WAIT_S) -> SpinelineError | None:
@@ -53,19 +82,19 @@ def mirror_soon(registry: Registry, services: Settings, *, wait_s: float = WAIT_
     """
     if not has_mlflow(services):
         return None
-    command = [sys.executable, "-m", "pipelines.aliases"]
+    command = [sys.executable, "-m", "model_registry.aliases"]
     environment = child_environment(**_settings_of(registry, services))
     try:
         done = subprocess.run(
             command, env=environment, capture_output=True, text=True, errors="replace", timeout=wait_s, check=False
         )
     except subprocess.TimeoutExpired:
-        reason = f"were not set within {wait_s:g} s: MLflow's library was slow to load, or MLflow did not answer"
-        return StepFailedError("aliases", reason=reason)
+        reason = f"MLflow's library was slow to load, or MLflow did not answer within {wait_s:g} s"
+        return AliasesNotSetError(reason)
     if done.returncode == 0:
         return None
     told = readable((done.stderr.strip().splitlines() or ["no answer"])[-1]).removeprefix("error: ")
-    return StepFailedError("aliases", reason=f"were not set: {told}")
+    return AliasesNotSetError(told)
 
 
 def main() -> int:

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
+from model_registry.aliases import aliases_now, has_mlflow, mirror, mirror_soon
 from model_registry.lifecycle import Registry
-from pipelines.aliases import aliases_now, has_mlflow, mirror, mirror_soon
 from spine.errors import SpinelineError
 from spine.settings import Settings
 
@@ -45,7 +45,7 @@ def test_why_the_aliases_were_not_set_is_told_in_mlflows_words(registry):
 def test_a_process_that_hangs_does_not_keep_the_caller(registry, monkeypatch):
     run = subprocess.run
     monkeypatch.setattr(
-        "pipelines.aliases.subprocess.run",
+        "model_registry.aliases.subprocess.run",
         lambda command, **how: run([command[0], "-c", "import time; time.sleep(60)"], **how),
     )
     began = time.monotonic()
