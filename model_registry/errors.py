@@ -98,7 +98,8 @@ class NoTrackingLibraryError(RegistryError):
 class TrackingError(RegistryError):
     """MLflow's database or server can't be used."""
 
-    def __init__(self, uri: str, *, reason: str) -> None:
+    def __init__(self, uri: str, *, reason: str, is_transient: bool = False) -> None:
+        self.is_transient = is_transient
         super().__init__(f"MLflow at {uri}: {reason}; expected a database or server that answers")
 
 

@@ -45,7 +45,8 @@ class MlflowConnection:
             )  # fmt: skip
         # A proxy may know no such page, or refuse it: it answers, which is what was asked.
         if answer.status_code >= 500:
-            raise TrackingError(without_password(self._uri), reason=f"answers with status {answer.status_code}")
+            reason = f"answers with status {answer.status_code}"
+            raise TrackingError(without_password(self._uri), reason=reason, is_transient=True)
 
     @contextmanager
     def _reported(self) -> Iterator[None]:

@@ -12,6 +12,8 @@ class SpinelineError(Exception):
     """The root of every error that is expected: it is told in one line, without a traceback."""
 
     exit_code = 2
+    is_transient = False
+    """Whether another attempt can succeed without a change: a service or volume is unreachable."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let an error come back from a worker process although its class asks for more than the message."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from spine.errors import MalformedFileError, MissingPathError, UnknownNameError
+from spine.errors import MalformedFileError, MissingPathError, SpinelineError, UnknownNameError
 from spine.settings import child_environment
 from spine.storage import digest_bytes, short
 
@@ -17,6 +17,22 @@ STAGE = "prepare_dataset"
 OUTPUT = "data/prepared"
 _DIRECTORY = re.compile(r"[0-9a-f]{32}\.dir")
 _EXPECTED_LOCK = f"a dvc.lock with the stage {STAGE} (run `dvc repro` and commit dvc.lock)"
+
+_UNREACHABLE = re.compile(
+    r"could not resolve host|connection (refused|reset|timed out)|failed to connect|operation timed out"
+    r"|network is unreachable|the remote end hung up|returned error: 5\d\d|gnutls recv error|early eof",
+    re.IGNORECASE,
+)
+
+
+class RepositoryError(SpinelineError):
+    """A git repository can't be cloned or updated."""
+
+    def __init__(self, repository: str, *, reported: str) -> None:
+        lines = [line.strip() for line in reported.splitlines() if line.strip()]
+        reason = next((line for line in lines if line.startswith("fatal:")), lines[-1] if lines else "no reason given")
+        self.is_transient = bool(_UNREACHABLE.search(reported))
+        super().__init__(f"{repository}: git can't read it ({reason}); check the address and the credentials")
 
 
 @dataclass(frozen=True)
@@ -64,12 +80,12 @@ def _local_repository(repository: str, clones: Path) -> Path:
         return folder
     clone = clones / short(digest_bytes(repository.encode()))
     done = (
-        _git(clone, "fetch", "--quiet", "origin", "+refs/*:refs/*")
+        _run_git(clone, "fetch", "--quiet", "origin", "+refs/*:refs/*")
         if clone.is_dir()
-        else _git(None, "clone", "--quiet", "--mirror", repository, str(clone))
+        else _run_git(None, "clone", "--quiet", "--mirror", repository, str(clone))
     )
-    if done is None:
-        raise MissingPathError(Path(repository), expected="a git repository that can be cloned")
+    if done.returncode:
+        raise RepositoryError(repository, reported=done.stderr)
     return clone
 
 
@@ -112,12 +128,16 @@ def _default_remote(folder: Path, commit: str) -> tuple[str, str | None]:
 
 def _git(folder: Path | None, *arguments: str) -> str | None:
     """Run git and return its output, or None where it refused."""
+    done = _run_git(folder, *arguments)
+    return done.stdout if done.returncode == 0 else None
+
+
+def _run_git(folder: Path | None, *arguments: str) -> "subprocess.CompletedProcess[str]":
     place = ["-C", str(folder)] if folder else []
-    done = subprocess.run(
+    return subprocess.run(
         ["git", *place, *arguments],
         capture_output=True,
         text=True,
         env=child_environment(GIT_TERMINAL_PROMPT="0"),
         check=False,
     )
-    return done.stdout if done.returncode == 0 else None

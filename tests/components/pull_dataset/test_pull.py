@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from components.pull_dataset.listing import read_listing
+from components.pull_dataset.pointer import RepositoryError
 from components.pull_dataset.program import main
 from spine.dataset import Manifest, image_path, labels_path
 from spine.errors import DigestMismatchError, InvalidValueError, MalformedFileError, MissingPathError, UnknownNameError
@@ -232,7 +233,7 @@ def test_a_repository_by_url_is_cloned_and_sees_later_commits(published, root, p
     assert pull("v1", repository=url, remote=str(published.remote)).cases == 6
     published.git("tag", "later", "v2")
     assert pull("later", repository=url, remote=str(published.remote)).cases == 7
-    with pytest.raises(MissingPathError, match="that can be cloned"):
+    with pytest.raises(RepositoryError, match="git can't read it \\(fatal:"):
         pull(repository=url + "-gone", remote=str(published.remote))
 
 
