@@ -34,7 +34,7 @@ class Choice:
         return cluster_profile(self.profile, host=self.host)
 
     def command(self, name: str, run_id: str) -> str:
-        """Return the command that does something else with the same run."""
+        """Return the command line of another command, such as ``runs logs``, on the same run."""
         profile = [] if self.profile == PROFILE else ["--profile", self.profile]
         host = ["--host", self.host] if self.host else []
-        return shlex.join(["spineline", name, run_id[:8], *profile, *host])
+        return shlex.join(["spineline", *name.split(), run_id[:8], *profile, *host])

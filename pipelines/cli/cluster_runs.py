@@ -1,4 +1,4 @@
-"""Commands on runs that a cluster has: started, followed, looked at, stopped, tried again."""
+"""Commands on runs of a cluster: start, follow, stop, retry."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,12 @@ from pipelines.cli.cluster_options import (
     RunArgument,
 )
 from pipelines.cli.output import print_json, print_line, tell, warn
-from pipelines.cli.run_following import detaching, follow_run
+from pipelines.cli.run_following import cluster_of, detaching, follow_run
+from pipelines.cli.run_logs import logs
 from pipelines.cli.schedules import say_schedule
+from pipelines.cli.supervision import supervise
 from spine.log_lines import identify
+from spine.settings import settings
 
 if TYPE_CHECKING:
     from pipelines.cluster.connection import Connection
@@ -24,9 +27,18 @@ if TYPE_CHECKING:
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the commands of this room."""
+    """Add the commands on runs, and the group ``runs`` that holds all of them."""
+    group = typer.Typer(
+        name="runs",
+        no_args_is_help=True,
+        help="Runs on a cluster: follow, stop and retry one, read its logs, retry failed runs that nobody follows.",
+    )
     for command in (follow, stop, retry):
         app.command()(command)
+        group.command()(command)
+    group.command()(logs)
+    group.command()(supervise)
+    app.add_typer(group)
 
 
 def train(request: "TrainingRequest", choice: Choice, *, detach: bool, cron: str | None, unchecked: bool) -> int:
@@ -78,17 +90,24 @@ def follow(
 def stop(
     run: RunArgument, profile: ProfileOption = PROFILE, host: HostOption = None, as_json: JsonOption = False
 ) -> None:
-    """Stop a run on a cluster; `spineline retry` goes on where it was: checkpoints and records stay.
+    """Stop a run on a cluster; `spineline retry` continues it: checkpoints and records stay.
+
+    Kubeflow Pipelines reports a stopped run as FAILED; who stopped it is recorded in the cluster.
 
     [bold]Example[/bold]: spineline stop 3f2a91c0 --profile my-cluster.yaml
     """
     from pipelines.cluster import runs
     from pipelines.cluster.connection import connected
+    from pipelines.cluster.mlflow_runs import end_mlflow_runs
+    from pipelines.cluster.run_records import try_record
 
     choice = Choice(profile=profile, host=host, as_json=as_json)
-    with connected(choice.resolved().kubeflow) as connection:
+    endpoint = choice.resolved().kubeflow
+    with connected(endpoint) as connection:
         found = runs.find_run(connection, run)
         runs.stop(connection, found)
+        try_record(cluster_of(endpoint), found.run_id, actor=settings().acting, action="stop", report=warn)
+        end_mlflow_runs(found.run_id, "KILLED", report=warn)
         _say(connection, found.run_id, choice, told="is being stopped", is_last=True)
 
 
@@ -99,7 +118,7 @@ def retry(
     detach: DetachOption = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Run again what failed in a run, or was stopped; training goes on from its newest checkpoints.
+    """Run again what failed in a run, or was stopped; training continues from its newest checkpoints.
 
     [bold]Example[/bold]: spineline retry 3f2a91c0 --profile my-cluster.yaml
     """

@@ -1,4 +1,4 @@
-"""A run on a cluster followed from the command line: shown as it moves, told how it ended, left to go on by Ctrl-C."""
+"""A run on a cluster followed from the command line; Ctrl-C leaves it to go on."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from pipelines.cli.cluster_options import Choice
 from pipelines.cli.output import print_json, print_line, progress_view, warn
+from spine.settings import settings
 
 if TYPE_CHECKING:
     from pipelines.cluster.connection import Connection
+    from pipelines.cluster.endpoint import Endpoint
     from pipelines.cluster.errors import ClusterError
     from pipelines.cluster.following import Follower
     from pipelines.cluster.kubernetes_access import Cluster
@@ -27,14 +29,20 @@ def detaching(run_id: str, choice: Choice) -> Iterator[None]:
 
 
 def follow_run(connection: "Connection", run_id: str, profile: "Profile", choice: Choice) -> int:
-    """Follow a run to its end and say how it ended; raises RunFailedError unless well."""
+    """Follow a run to its end and print its final state; raises RunFailedError unless it succeeded."""
     from pipelines.cluster.following import Follower
 
     with detaching(run_id, choice):
-        cluster = _cluster(profile)
+        cluster = cluster_of(profile.kubeflow)
     with progress_view() as view:
         follower = Follower(
-            connection=connection, run_id=run_id, show=view.show, tell=warn, cluster=cluster, command=choice.command
+            connection=connection,
+            run_id=run_id,
+            show=view.show,
+            report=warn,
+            cluster=cluster,
+            command=choice.command,
+            actor=settings().acting,
         )
         error = _error_of(follower, choice)
     link = connection.link(run_id)
@@ -49,7 +57,7 @@ def follow_run(connection: "Connection", run_id: str, profile: "Profile", choice
 
 
 def _error_of(follower: "Follower", choice: Choice) -> "ClusterError | None":
-    """Follow to the end; return what there is to say of it unless it is good."""
+    """Follow to the end; return the error of a run that did not succeed."""
     from pipelines.cluster.errors import ClusterError
 
     try:
@@ -60,12 +68,12 @@ def _error_of(follower: "Follower", choice: Choice) -> "ClusterError | None":
     return None
 
 
-def _cluster(profile: "Profile") -> "Cluster | None":
-    """Return the Kubernetes API of a run's pods; None, told why, where it can't be asked."""
+def cluster_of(endpoint: "Endpoint") -> "Cluster | None":
+    """Return the Kubernetes API of a run's pods; None, with a line that says why, where it can't be used."""
     from pipelines.cluster.kubernetes_access import UnaskedError, reach
 
     try:
-        return reach(profile.kubeflow)
+        return reach(endpoint)
     except UnaskedError as error:
-        warn(f"pods are not watched: {error}")
+        warn(f"the Kubernetes API is not used: {error}")
         return None

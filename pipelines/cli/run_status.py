@@ -1,23 +1,27 @@
-"""How far a run on a cluster is, step by step, with what keeps a step waiting or made it fail."""
+"""State of a run on a cluster, step by step and fold by fold, with the reason why a step waits or failed."""
 
 from typing import TYPE_CHECKING, Any
 
 from pipelines.cli.cluster_options import Choice
 from pipelines.cli.output import print_json, print_line, print_table, warn
+from pipelines.cli.run_following import cluster_of
 from spine.log_lines import identify
 
 if TYPE_CHECKING:
-    from pipelines.cluster.endpoint import Endpoint
+    from pipelines.cluster.connection import Connection
+    from pipelines.cluster.graph import Graph
+    from pipelines.cluster.kubernetes_access import Cluster
     from pipelines.cluster.steps import StepState
 
 _WELL = ("SUCCEEDED", "SKIPPED")
 
 
 def show_run(run: str, choice: Choice) -> int:
-    """Print how far a run is; return exit code 1 where it FAILED or was CANCELED."""
+    """Print the state of a run; return exit code 1 where it FAILED or was stopped."""
     from pipelines.cluster import runs
     from pipelines.cluster.connection import connected
-    from pipelines.cluster.steps import steps_of
+    from pipelines.cluster.run_records import stopped_by
+    from pipelines.cluster.steps import steps_of, was_stopped
 
     endpoint = choice.resolved().kubeflow
     with connected(endpoint) as connection:
@@ -25,33 +29,40 @@ def show_run(run: str, choice: Choice) -> int:
         identify(run=found.run_id)
         graph = runs.graph_of_run(connection, found)
         link = connection.link(found.run_id)
-    steps = steps_of(found, graph)
-    if found.state not in _WELL:
-        steps = _with_pods(steps, endpoint, found.run_id)
+        cluster = cluster_of(endpoint) if found.state not in _WELL else None
+        steps = _explained(connection, found, steps_of(found, graph), graph, cluster)
+        stopped = stopped_by(found, cluster) if was_stopped(found) else None
     rows = [(one.step, graph.folds(one.step, one.number) or None, one.state, one.message or None) for one in steps]
-    _show(found, link, rows, as_json=choice.as_json)
+    _show(found, stopped, link, rows, as_json=choice.as_json)
     return 1 if found.state in ("FAILED", "CANCELED") else 0
 
 
-def _with_pods(steps: "list[StepState]", endpoint: "Endpoint", run_id: str) -> "list[StepState]":
-    """Return steps with what their pods say; where pods can't be looked at, that is told."""
-    from pipelines.cluster.explaining import explained
-    from pipelines.cluster.kubernetes_access import UnaskedError, reach
-    from pipelines.cluster.pods import pods_of
+def _explained(
+    connection: "Connection", run: Any, steps: "list[StepState]", graph: "Graph", cluster: "Cluster | None"
+) -> "list[StepState]":
+    """Return steps with reasons from pods and logs; where pods can't be read, a line says so."""
+    from pipelines.cluster.diagnostics import explain_steps
+    from pipelines.cluster.kubernetes_access import UnaskedError
 
-    try:
-        cluster = reach(endpoint)
-        return explained(steps, pods_of(cluster, run_id), cluster)
-    except UnaskedError as error:
-        warn(f"pods are not looked at: {error}")
+    if run.state in _WELL:
         return steps
+    try:
+        return explain_steps(connection, run, steps, graph, cluster)
+    except UnaskedError as error:
+        warn(f"pods are not read: {error}")
+        return explain_steps(connection, run, steps, graph, None)
 
 
-def _show(run: Any, link: str, rows: list[tuple[str, str | None, str, str | None]], *, as_json: bool) -> None:
+def _show(
+    run: Any, stopped: str | None, link: str, rows: list[tuple[str, str | None, str, str | None]], *, as_json: bool
+) -> None:
     if as_json:
         names = ("step", "folds", "state", "message")
         steps = [dict(zip(names, row, strict=True)) for row in rows]
-        print_json({"run": run.run_id, "name": run.display_name, "state": run.state, "link": link, "steps": steps})
+        about = {"run": run.run_id, "name": run.display_name, "state": run.state, "stopped": stopped, "link": link}
+        print_json({**about, "steps": steps})
         return
     print_table(f"{run.display_name}: {run.state}", ["step", "folds", "state", "message"], rows)
+    if stopped:
+        print_line(stopped)
     print_line(link)

@@ -64,6 +64,23 @@ class Connection:
         self._require_json()
         return answer
 
+    def read_json(self, path: str) -> Any:
+        """Return what is below ``/apis/v2beta1/`` at ``path``, for endpoints that kfp's client has no method for."""
+        client = self.api.runs.run_service_get_run.__self__.api_client
+
+        def call(*, _request_timeout: Any) -> Any:
+            return client.call_api(
+                f"/apis/v2beta1/{path}",
+                "GET",
+                header_params={"Accept": "application/json"},
+                response_type="object",
+                auth_settings=["Bearer"],
+                _return_http_data_only=True,
+                _request_timeout=_request_timeout,
+            )
+
+        return self.ask(call)
+
     def insist(self, attempt: Callable[[], T], *, on_wait: Told, patience: Patience | None = None) -> T:
         """Call ``attempt`` until the connection holds; ``on_wait`` is told why there is a wait, and that it is over.
 

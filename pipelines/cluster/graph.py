@@ -1,4 +1,4 @@
-"""What a compiled pipeline says of itself: its steps in order, and which folds each round of a loop trains."""
+"""Steps of a compiled pipeline in order, the folds of each iteration of its loop, and the retries of each step."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -16,19 +16,25 @@ class Graph:
     steps: tuple[str, ...] = ()
     """Names as we write them, such as ``train_folds``."""
     rounds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """What each round of a looped step is given, such as ``("[0]", "[1]")``."""
+    """Argument of each iteration of a looped step, such as ``("[0]", "[1]")``."""
+    retries: Mapping[str, int] = field(default_factory=dict)
+    """How often each step may be tried again after its first attempt."""
+    backoff_s: Mapping[str, int] = field(default_factory=dict)
+    """Seconds that the cluster waits before it tries a step again."""
+    pipeline: str = ""
+    """Name of the pipeline, such as ``train-candidate``."""
 
     @property
     def total(self) -> int:
-        """Tasks that a whole run has: a looped step counts once a round."""
+        """Number of tasks of a whole run: a looped step counts once per iteration."""
         return sum(len(self.rounds.get(step, ("",))) for step in self.steps)
 
     def folds(self, step: str, number: int | None) -> str:
-        """Return how a round of a step is called, such as ``folds 0, 1``; "" for a step without rounds."""
+        """Return the name of an iteration of a step, such as ``folds 0, 1``; "" for a step outside of loops."""
         rounds = self.rounds.get(step, ())
         if number is None or not rounds:
             return ""
-        listed = rounds[number].strip("[]") if number < len(rounds) else f"of round {number}"
+        listed = rounds[number].strip("[]") if number < len(rounds) else f"of iteration {number}"
         return f"{'folds' if ',' in listed else 'fold'} {listed}"
 
 
@@ -40,31 +46,41 @@ def read_documents(path: Path) -> list[dict[str, Any]]:
 def graph_of(specification: Mapping[str, Any] | None) -> Graph:
     """Read the graph from KFP's intermediate representation, also as the server wraps it.
 
-    It is empty where there is none, and for what is of another shape: others' runs may hold anything.
+    It is empty where there is no specification, and for one of another shape: runs of others may hold anything.
     """
     if not specification:
         return Graph()
     try:
         content = specification.get("pipeline_spec") or specification
-        found = dict(_tasks(content, content.get("root", {}), rounds=()))
+        found = {step: (rounds, task) for step, rounds, task in _tasks(content, content.get("root", {}), rounds=())}
+        policies = {step: task.get("retryPolicy", {}) for step, (_, task) in found.items()}
+        return Graph(
+            steps=tuple(found),
+            rounds={step: rounds for step, (rounds, _) in found.items() if rounds},
+            retries={step: int(policy.get("maxRetryCount", 0)) for step, policy in policies.items()},
+            backoff_s={
+                step: int(float(str(policy.get("backoffDuration", "0s")).rstrip("s")))
+                for step, policy in policies.items()
+            },
+            pipeline=str(content.get("pipelineInfo", {}).get("name", "")),
+        )
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         return Graph()
-    return Graph(steps=tuple(found), rounds={step: rounds for step, rounds in found.items() if rounds})
 
 
 def step_name(task: str) -> str:
-    """Return a step's own name for that of its task, which KFP writes with dashes."""
+    """Return the name of the step that a task runs: KFP writes task names with dashes."""
     return task.replace("-", "_")
 
 
 def _tasks(
     content: Mapping[str, Any], component: Mapping[str, Any], *, rounds: tuple[str, ...]
-) -> Iterator[tuple[str, tuple[str, ...]]]:
+) -> Iterator[tuple[str, tuple[str, ...], Mapping[str, Any]]]:
     tasks = component.get("dag", {}).get("tasks", {})
     for name in _in_order(tasks):
         inner = content.get("components", {}).get(tasks[name]["componentRef"]["name"], {})
         if "executorLabel" in inner:
-            yield step_name(name), rounds
+            yield step_name(name), rounds, tasks[name]
         else:
             yield from _tasks(content, inner, rounds=_items(tasks[name]) or rounds)
 

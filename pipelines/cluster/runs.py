@@ -1,8 +1,9 @@
-"""Runs that are there: found by id or its beginning, looked at, stopped, tried again."""
+"""Runs on the server: find one by id or the beginning of it, read, stop and retry it."""
 
 import json
 import re
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 from pipelines.cluster.connection import Connection
@@ -20,7 +21,7 @@ def find_run(connection: Connection, name: str) -> Any:
     """Return the run of an id, or of the beginning of one; raises UnknownRunError unless exactly one is meant."""
     if _WHOLE_ID.match(name):
         try:
-            return look_at(connection, name)
+            return get_run(connection, name)
         except NotThereError as error:
             raise UnknownRunError(f"run {name} is not at {connection.place}; expected the id of a run") from error
     if not _PREFIX.match(name):
@@ -29,14 +30,14 @@ def find_run(connection: Connection, name: str) -> Any:
     if len(found) != 1:
         listed = ", ".join(run.run_id for run in found[:5]) or "none"
         raise UnknownRunError(f"runs at {connection.place} that begin with '{name}': {listed}; expected one")
-    return look_at(connection, found[0].run_id)
+    return get_run(connection, found[0].run_id)
 
 
-def look_at(connection: Connection, run_id: str) -> Any:
+def get_run(connection: Connection, run_id: str) -> Any:
     """Return a run as it is now."""
     run = connection.ask(connection.api.runs.run_service_get_run, run_id=run_id)
     if getattr(run, "run_id", None) != run_id:
-        raise connection.wrong(f"asked for run {run_id}, it answers with another thing")
+        raise connection.wrong(f"it answers a request for run {run_id} with something else")
     return run
 
 
@@ -49,6 +50,11 @@ def runs(connection: Connection) -> Iterator[Any]:
         namespace=connection.namespace,
         sort_by="created_at desc",
     )
+
+
+def recent_runs(connection: Connection, *, most: int = 500) -> Iterator[Any]:
+    """Yield the newest runs."""
+    yield from islice(runs(connection), most)
 
 
 def runs_named(connection: Connection, name: str) -> list[Any]:

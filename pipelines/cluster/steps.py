@@ -1,106 +1,105 @@
-"""How far a run is, step by step and fold by fold, read from what Kubeflow Pipelines tells of its tasks."""
+"""State of a run step by step and fold by fold, read from the task details of Kubeflow Pipelines."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pipelines.cluster.graph import Graph, step_name
+from pipelines.cluster.task_tree import NamedTask, named_tasks
 
 ENDED = ("SUCCEEDED", "SKIPPED", "FAILED", "CANCELED")
-_ROUND = re.compile(r"\((\d+)(?::[^)]*)?\)")
-_INNER = re.compile(r"^(root|executor|iteration|for-loop|condition|exit-handler|loop-|.*-driver$)")
+_ATTEMPT = re.compile(r"\(\d+\)$")
+_INTERNAL = re.compile(r"^(root|executor|iteration|for-loop|condition|exit-handler|loop-|.*-driver$)")
+_DRIVER = "-driver"
+ROOT_DRIVER = "root driver"
+"""Name under which the driver of the whole pipeline is reported."""
 
 
 @dataclass(frozen=True)
 class StepState:
-    """What one task of a run does."""
+    """State of one task of a run."""
 
     step: str
     number: int | None
-    """Round of the loop that it stands in; None outside of one, or where the server doesn't say."""
+    """Iteration of the loop around the task; None outside of loops, or where the server does not report it."""
     state: str
     message: str = ""
+    failures: int = 0
+    """How often the task failed so far, retries of the run included."""
+    node: str = ""
+    """Name of the task's Argo node; "" where it is unknown."""
 
 
 def steps_of(run: Any, graph: Graph) -> list[StepState]:
-    """Return the state of each task that works (drivers and loops are KFP's own), in the order of the graph."""
+    """Return the state of each task that runs a step, in the order of the graph, and of each driver that failed.
+
+    Drivers and loops belong to Kubeflow Pipelines itself and are listed only where they failed: no step runs then.
+    """
     details = (run.run_details.task_details if run.run_details else None) or []
-    tree = _Tree(details)
-    found = [
-        StepState(step_name(task.display_name), tree.round_of(task), str(task.state or "PENDING"), tree.message(task))
-        for task in details
-        if _is_step(task.display_name, graph)
-    ]
-    found += _failed_drivers(details, graph, tree)
+    tasks = named_tasks(details)
+    found = _by_name(tasks, graph) if tasks else _by_display_name(details, graph)
     order = {step: place for place, step in enumerate(graph.steps)}
     return sorted(found, key=lambda one: (order.get(one.step, len(order)), one.number or 0))
 
 
-def failure_of(states: Iterable[StepState]) -> StepState | None:
-    """Return the task that failed, one that says why before others."""
-    failed = [one for one in states if one.state == "FAILED"]
-    return next((one for one in failed if one.message), failed[0] if failed else None)
+def failures_of(states: Iterable[StepState]) -> list[StepState]:
+    """Return the tasks that failed."""
+    return [one for one in states if one.state == "FAILED"]
 
 
-def _is_step(name: str | None, graph: Graph) -> bool:
-    """Tell steps from what is KFP's own; a task without a name is nothing that could be shown."""
+def was_stopped(run: Any) -> bool:
+    """Return whether a run ended because somebody stopped it: Kubeflow Pipelines 2.17 reports it as FAILED."""
+    states = [status.state for status in run.state_history or []]
+    return run.state == "CANCELED" or (run.state == "FAILED" and states[-2:] == ["CANCELING", "FAILED"])
+
+
+def _by_name(tasks: Sequence[NamedTask], graph: Graph) -> list[StepState]:
+    found: dict[tuple[str, int | None], StepState] = {}
+    for one in tasks:
+        name = one.name
+        step, is_driver = step_name(name.task), name.is_driver
+        if _ATTEMPT.search(name.text) or name.parts[-1] not in (name.task, f"{name.task}{_DRIVER}", "root-driver"):
+            continue  # an attempt of a task, or a node inside of one
+        if is_driver and one.state != "FAILED":
+            continue
+        if not is_driver and step not in (graph.steps or (step,)):
+            continue
+        message = _message(one.detail) or ("its driver failed" if is_driver else "")
+        state = StepState(step or ROOT_DRIVER, name.iteration, one.state, message, one.failures, name.text)
+        known = found.get((state.step, state.number))
+        # The whole pipeline can be tried again within one workflow: what has begun counts, not what never will.
+        if known is None or _begun(state) >= _begun(known):
+            found[state.step, state.number] = state
+    return list(found.values())
+
+
+def _begun(state: StepState) -> bool:
+    return state.state != "PENDING"
+
+
+def _by_display_name(details: Sequence[Any], graph: Graph) -> list[StepState]:
+    """Return steps where names of nodes are unknown: several iterations of a step can't be told apart then."""
+    found = []
+    for task in details:
+        name = task.display_name or ""
+        if _ATTEMPT.search(name):
+            continue  # an attempt of a task that is listed itself
+        if _is_step(name, graph):
+            found.append(StepState(step_name(name), None, str(task.state or "PENDING"), _message(task)))
+        elif name.endswith(_DRIVER) and task.state == "FAILED" and _is_step(name.removesuffix(_DRIVER), graph):
+            step = step_name(name.removesuffix(_DRIVER))
+            found.append(StepState(step, None, "FAILED", _message(task) or "its driver failed"))
+    return found
+
+
+def _is_step(name: str, graph: Graph) -> bool:
     if not name:
         return False
-    return step_name(name) in graph.steps if graph.steps else not _INNER.match(name)
+    return step_name(name) in graph.steps if graph.steps else not _INTERNAL.match(name)
 
 
-def _failed_drivers(details: Iterable[Any], graph: Graph, tree: "_Tree") -> Iterator[StepState]:
-    """Yield steps whose driver failed: KFP could not even make their pod."""
-    for task in details:
-        name = (task.display_name or "").removesuffix("-driver")
-        if name != task.display_name and task.state == "FAILED" and _is_step(name, graph):
-            yield StepState(step_name(name), tree.round_of(task), "FAILED", tree.message(task) or "its driver failed")
-
-
-class _Tree:
-    """Which task stands in which, where the server tells it by the names of pods."""
-
-    def __init__(self, details: Iterable[Any]) -> None:
-        self._by_id: dict[str, Any] = {}
-        self._parents: dict[str, Any] = {}
-        for task in details:
-            self._by_id.update({key: task for key in (task.pod_name, task.task_id) if key})
-            for child in task.child_tasks or []:
-                if key := child.pod_name or child.task_id:
-                    self._parents[key] = task
-
-    def round_of(self, task: Any) -> int | None:
-        """Return the round of the loop that a task stands in."""
-        seen: set[int] = set()
-        above: Any = task
-        while above is not None and id(above) not in seen:
-            seen.add(id(above))
-            above = next(
-                (self._parents[key] for key in (above.pod_name, above.task_id) if key in self._parents),
-                self._by_id.get(above.parent_task_id or ""),
-            )
-            name = (above.display_name or "") if above is not None else ""
-            if name.startswith("iteration") and (found := _ROUND.search(name)):
-                return int(found.group(1))
-        return None
-
-    def message(self, task: Any) -> str:
-        """Return why a task failed: its own words, else those of what stands in it."""
-        queue, seen = [task], set[int]()
-        while queue:
-            one = queue.pop(0)
-            if id(one) in seen:
-                continue
-            seen.add(id(one))
-            if told := _own_message(one):
-                return told
-            keys = [child.pod_name or child.task_id for child in one.child_tasks or []]
-            queue += [self._by_id[key] for key in keys if key in self._by_id]
-        return ""
-
-
-def _own_message(task: Any) -> str:
-    faults = [task.error, *(status.error for status in reversed(task.state_history or []))]
-    told = next((fault.message for fault in faults if fault and fault.message), "")
-    return (told.strip().splitlines() or [""])[-1]
+def _message(task: Any) -> str:
+    reported = [task.error, *(status.error for status in reversed(task.state_history or []))]
+    text = next((fault.message for fault in reported if fault and fault.message), "")
+    return (text.strip().splitlines() or [""])[-1]

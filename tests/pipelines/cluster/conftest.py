@@ -13,7 +13,7 @@ import yaml
 
 import pipelines.compiling
 from pipelines.cli.app import run
-from pipelines.cluster import connection, following, patience, pod_watch, starting
+from pipelines.cluster import connection, following, patience, pod_watch, run_logs, run_retries, starting
 from pipelines.cluster.endpoint import Endpoint
 from pipelines.profile import Profile
 from spine.settings import settings
@@ -51,6 +51,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, compiled_once: Calla
         (connection, "TIMEOUT_S", (1.0, 1.0)),
         (following, "PATIENCE", patience.Patience(lost_s=math.inf, odd_s=0.05)),
         (starting, "SETTLE_S", 0.05),
+        (run_retries, "FIRST_WAIT_S", 0.01),
+        (run_logs, "POLL_S", 0.01),
     ):
         monkeypatch.setattr(module, name, value)
     monkeypatch.setattr(pipelines.compiling, "compile_all", compiled_once)

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from tests.pipelines.cluster.fakes.kfp_server import at, task
+from tests.pipelines.cluster.fakes import argo
+from tests.pipelines.cluster.fakes.kfp_server import at
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +21,7 @@ def test_ctrl_c_ends_the_following_and_not_the_run(kfp, submit, profile, tmp_pat
     looked = threading.Event()
 
     def seen(run):
-        at("RUNNING", task("pull-dataset", "RUNNING"))(run)
+        at("RUNNING", argo.tasks({"pull-dataset": "RUNNING"}))(run)
         looked.set()
 
     kfp.script = [at("RUNNING"), seen]

@@ -210,7 +210,7 @@ def test_an_answer_about_another_run_is_not_believed(submit, spineline, profile,
     kfp.fault = lambda method, path: Answer(200, {"status": "ok"}) if "/runs/" in path else None
     told = spineline("status", kfp.runs[0].run_id, "--profile", profile)
     assert told.code == 2
-    assert "answers with another thing" in told.error
+    assert "with something else" in told.error
 
 
 @pytest.mark.parametrize("kind", ["token", "cookies"])

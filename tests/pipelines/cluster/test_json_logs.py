@@ -8,7 +8,8 @@ import pytest
 
 from spine.log_lines import JsonLine
 from spine.settings import settings
-from tests.pipelines.cluster.fakes.kfp_server import at, task
+from tests.pipelines.cluster.fakes import argo
+from tests.pipelines.cluster.fakes.kfp_server import at
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def json_lines(monkeypatch):
 
 
 def test_a_run_that_is_started_and_followed_is_named(kfp, submit, json_lines):
-    kfp.script = [at("RUNNING", task("pull-dataset", "RUNNING")), at("FAILED", error="quota")]
+    kfp.script = [at("RUNNING", argo.tasks({"pull-dataset": "RUNNING"})), at("FAILED", error="quota")]
     told = json_lines(submit("--unchecked"))
     assert len(told) > 2 and {line.get("run") for line in told} == {kfp.runs[0].run_id}
 

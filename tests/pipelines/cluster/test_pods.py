@@ -1,27 +1,35 @@
 """The pods of a run: one that can't start is told by step, image and reason while the run still waits."""
 
 import json
+from functools import partial
 
 import pytest
 
 from pipelines.cluster import pod_watch
-from tests.pipelines.cluster.fakes.kfp_server import at, task
-from tests.pipelines.cluster.fakes.kubernetes_server import pod
+from tests.pipelines.cluster.fakes import argo
+from tests.pipelines.cluster.fakes.kfp_server import at
+from tests.pipelines.cluster.fakes.kubernetes_server import pod, pod_name
 
-TRAIN = "wf.root.train-groups-of-folds.for-loop-1.iteration-iterations(1:1).iteration-item.train-folds.executor"
-PULL = "wf.root.pull-dataset.executor"
+TRAIN = argo.executor("train-folds", 1)
+PULL = argo.executor("pull-dataset")
+GATE = argo.executor("gate-candidate")
+DONE = {"pull-dataset": "SUCCEEDED", "plan-training": "SUCCEEDED"}
+
+
+def training(*states):
+    return argo.tasks({**DONE, "train-folds": dict(enumerate(states))})
 
 
 @pytest.fixture
 def with_pods(kfp, kubernetes):
     """A function that gives the run pods, made once its id is known, and then lets it end."""
 
-    def give(*makers, then="SUCCEEDED", tasks=()):
+    def give(*makers, then="SUCCEEDED", tasks=None):
         def waiting(run):
             kubernetes.pods = [make(run.run_id) for make in makers]
-            at("RUNNING", *tasks)(run)
+            at("RUNNING", tasks)(run)
 
-        kfp.script = [waiting, waiting, at(then, *tasks)]
+        kfp.script = [waiting, waiting, at(then, tasks)]
 
     return give
 
@@ -35,7 +43,7 @@ def with_pods(kfp, kubernetes):
     ],
 )
 def test_a_pod_that_can_not_start_is_told_once_by_step_fold_image_and_reason(with_pods, submit, reason, message):
-    with_pods(lambda run: pod("p1", run=run, node_name=TRAIN, step="train_folds", waiting=(reason, message)))
+    with_pods(lambda run: pod(run=run, node=TRAIN, waiting=(reason, message)))
     told = submit()
     lines = [line for line in told.err.splitlines() if reason in line]
     assert len(lines) == 1, told.err
@@ -45,12 +53,12 @@ def test_a_pod_that_can_not_start_is_told_once_by_step_fold_image_and_reason(wit
 
 def test_a_pod_that_fits_no_node_is_told(with_pods, submit):
     reason = "0/5 nodes are available: 5 Insufficient nvidia.com/gpu."
-    with_pods(lambda run: pod("p1", run=run, node_name=TRAIN, unschedulable=reason))
+    with_pods(lambda run: pod(run=run, node=TRAIN, unschedulable=reason))
     assert f"train_folds (fold 1) can't start: Unschedulable ({reason})" in submit().err
 
 
 def test_pods_of_other_runs_are_none_of_ours(with_pods, submit):
-    with_pods(lambda run: pod("p1", run="another", node_name=PULL, waiting=("ErrImagePull", "no")))
+    with_pods(lambda run: pod(run="another", node=PULL, waiting=("ErrImagePull", "no")))
     assert "can't start" not in submit().err
 
 
@@ -58,13 +66,13 @@ def test_pods_of_other_runs_are_none_of_ours(with_pods, submit):
     "line", [str, lambda text: json.dumps({"level": "INFO", "message": text})], ids=["text", "json"]
 )
 def test_epochs_are_followed_in_the_log_of_a_training_pod(kubernetes, with_pods, submit, line):
-    kubernetes.logs["p1"] = (
+    kubernetes.logs[pod_name(TRAIN)] = (
         "loading\ntrain_folds: fold 1, epoch 11/1000 loss -0.70\n"
         f"{line('train_folds: fold 1, epoch 12/1000 loss -0.71')}\nsomething else\n"
     )
     with_pods(
-        lambda run: pod("p1", run=run, node_name=TRAIN, step="train_folds", phase="Running"),
-        tasks=[task("train-folds", "RUNNING"), task("train-folds", "PENDING")],
+        lambda run: pod(run=run, node=TRAIN, phase="Running"),
+        tasks=training("SUCCEEDED", "RUNNING"),
     )
     told = submit().err
     assert "train_folds: fold 1, epoch 12/1000  loss -0.71" in told
@@ -81,10 +89,10 @@ def test_epochs_are_followed_in_the_log_of_a_training_pod(kubernetes, with_pods,
     ],
 )
 def test_words_that_are_no_progress_are_passed_over(kubernetes, with_pods, submit, line):
-    kubernetes.logs["p1"] = f"{line}\ntrain_folds: fold 1, iterations 2500/1e+06 [/nan] [red]loss :bug:\n"
+    kubernetes.logs[pod_name(TRAIN)] = f"{line}\ntrain_folds: fold 1, iterations 2500/1e+06 [/nan] [red]loss :bug:\n"
     with_pods(
-        lambda run: pod("p1", run=run, node_name=TRAIN, step="train_folds", phase="Running"),
-        tasks=[task("train-folds", "RUNNING"), task("train-folds", "PENDING")],
+        lambda run: pod(run=run, node=TRAIN, phase="Running"),
+        tasks=training("SUCCEEDED", "RUNNING"),
     )
     told = submit()
     assert told.code == 0, told.err
@@ -93,21 +101,21 @@ def test_words_that_are_no_progress_are_passed_over(kubernetes, with_pods, submi
 
 
 def test_the_gates_verdict_is_told_at_the_end_from_its_pods_log(kubernetes, with_pods, submit):
-    kubernetes.logs["p1"] = "gate_candidate: judge 1/1 fail: the test Dice is below the floor\n"
-    with_pods(lambda run: pod("p1", run=run, node_name="wf.root.gate-candidate.executor", phase="Succeeded"))
+    kubernetes.logs[pod_name(GATE)] = "gate_candidate: judge 1/1 fail: the test Dice is below the floor\n"
+    with_pods(lambda run: pod(run=run, node=GATE, phase="Succeeded"))
     assert "gate_candidate: judge 1/1  fail: the test Dice is below the floor" in submit().err
 
 
 def test_a_failure_that_kubeflow_does_not_explain_is_explained_by_the_pods_log(kubernetes, with_pods, submit):
-    kubernetes.logs["p1"] = (
+    kubernetes.logs[pod_name(PULL)] = (
         "Traceback (most recent call last):\n  File x\n"
         "spine.errors.OutOfSpaceError: /spineline: no space left on this disk; expected free space\n"
         "F0101 main.go:57] failed to execute component: exit status 1\n"
     )
     with_pods(
-        lambda run: pod("p1", run=run, node_name=PULL, phase="Failed"),
+        lambda run: pod(run=run, node=PULL, phase="Failed"),
         then="FAILED",
-        tasks=[task("pull-dataset", "FAILED")],
+        tasks=argo.tasks({"pull-dataset": "FAILED"}),
     )
     told = submit()
     assert told.code == 1
@@ -116,11 +124,14 @@ def test_a_failure_that_kubeflow_does_not_explain_is_explained_by_the_pods_log(k
 
 def test_a_pod_that_ran_out_of_memory_says_so(with_pods, submit):
     with_pods(
-        lambda run: pod("p1", run=run, node_name=TRAIN, phase="Failed", ended="OOMKilled"),
+        lambda run: pod(run=run, node=TRAIN, phase="Failed", ended=("OOMKilled", 137)),
         then="FAILED",
-        tasks=[task("train-folds", "FAILED")],
+        tasks=training("SUCCEEDED", "FAILED"),
     )
-    assert "step 'train_folds (fold 1)': OOMKilled" in submit().error
+    error = submit().error
+    assert "step 'train_folds (fold 1)': used more memory than its limit (OOMKilled); raise `memory`" in error
+    # Another try has the same limit.
+    assert "start the run anew" in error and "runs again what failed" not in error
 
 
 def test_pods_that_may_not_be_read_are_told_of_once_and_the_run_followed(kfp, kubernetes, submit):
@@ -135,16 +146,16 @@ def test_status_tells_what_keeps_pods_from_starting(kfp, kubernetes, submit, spi
     assert submit("--detach").code == 0
     run = kfp.runs[0].run_id
     kubernetes.pods = [
-        pod("p1", run=run, node_name=TRAIN, step="train_folds", waiting=("ImagePullBackOff", "Back-off")),
-        pod("p2", run=run, node_name=PULL, unschedulable="0/3 nodes are available."),
-        pod("p3", run=run, node_name="wf.root.plan-training.executor", phase="Succeeded"),
+        pod(run=run, node=TRAIN, waiting=("ImagePullBackOff", "Back-off")),
+        pod(run=run, node=PULL, unschedulable="0/3 nodes are available."),
+        pod(run=run, node=argo.executor("plan-training"), phase="Succeeded"),
     ]
-    kfp.script = [at("RUNNING", task("pull-dataset", "PENDING"))]
+    kfp.script = [at("RUNNING", argo.tasks({"pull-dataset": "RUNNING"}))]
     steps = json.loads(spineline("status", run[:8], "--profile", profile, "--json").out)["steps"]
     image = "image registry.example/spineline/train:0.1.0"
     stuck = f"Unschedulable (0/3 nodes are available.); {image}"
     assert steps == [
-        {"step": "pull_dataset", "folds": None, "state": "PENDING", "message": stuck},
+        {"step": "pull_dataset", "folds": None, "state": "RUNNING", "message": stuck},
         {
             "step": "train_folds",
             "folds": "fold 1",
@@ -158,9 +169,9 @@ def test_status_tells_what_keeps_pods_from_starting(kfp, kubernetes, submit, spi
 def test_status_of_a_failed_step_tells_its_pods_last_words(kfp, kubernetes, submit, spineline, profile):
     assert submit("--detach").code == 0
     run = kfp.runs[0].run_id
-    kubernetes.pods = [pod("p1", run=run, node_name=PULL, phase="Failed")]
-    kubernetes.logs["p1"] = "ValueError: bad thing [/x]\n"
-    kfp.script = [at("FAILED", task("pull-dataset", "FAILED"))]
+    kubernetes.pods = [pod(run=run, node=PULL, phase="Failed")]
+    kubernetes.logs[pod_name(PULL)] = "ValueError: bad thing [/x]\n"
+    kfp.script = [at("FAILED", argo.tasks({"pull-dataset": "FAILED"}))]
     told = spineline("status", run, "--profile", profile)
     assert told.code == 1
     assert "ValueError: bad thing [/x]" in told.out
@@ -168,10 +179,10 @@ def test_status_of_a_failed_step_tells_its_pods_last_words(kfp, kubernetes, subm
 
 def test_status_without_a_kubernetes_api_says_so_and_shows_the_steps(kfp, submit, spineline, profile):
     assert submit("--detach").code == 0
-    kfp.script = [at("RUNNING", task("pull-dataset", "RUNNING"))]
+    kfp.script = [at("RUNNING", argo.tasks({"pull-dataset": "RUNNING"}))]
     told = spineline("status", kfp.runs[0].run_id, "--profile", profile)
     assert told.code == 0
-    assert "pods are not looked at: no kubeconfig" in told.err and "pull_dataset" in told.out
+    assert "the Kubernetes API is not used: no kubeconfig" in told.err and "pull_dataset" in told.out
 
 
 def test_a_run_that_has_no_pod_for_a_while_is_told_of_once(kfp, kubernetes, submit, monkeypatch):
@@ -180,14 +191,47 @@ def test_a_run_that_has_no_pod_for_a_while_is_told_of_once(kfp, kubernetes, subm
     assert submit().err.count("no pod yet") == 1
 
 
-def test_a_pod_that_waits_in_a_queue_is_told_of_once_it_has_waited(kfp, kubernetes, with_pods, submit, monkeypatch):
-    monkeypatch.setattr(pod_watch, "STILL_S", 0.0)
-    with_pods(lambda run: pod("p1", run=run, node_name=TRAIN, is_gated=True))
+def test_folds_that_wait_in_a_queue_are_counted_and_not_shown_as_running(kfp, kubernetes, with_pods, submit):
+    with_pods(
+        *(partial(queued, number=number) for number in (0, 1)), tasks=training("RUNNING", "RUNNING"), then="SUCCEEDED"
+    )
     told = submit().err
-    assert told.count("train_folds (fold 1) waits in Kueue's queue") == 1
+    assert told.count("train_folds: 2 wait in queue spine") == 1
+    assert "train_folds: fold 0 0/1  waits in queue spine" in told
+    assert "fold 0 0/1  runs" not in told and "can't start" not in told
 
 
-def test_a_pod_that_has_just_come_into_a_queue_is_not_told_of(kfp, kubernetes, with_pods, submit):
-    with_pods(lambda run: pod("p1", run=run, node_name=TRAIN, is_gated=True))
+def queued(run, *, number):
+    return pod(run=run, node=argo.executor("train-folds", number), queue="spine")
+
+
+def test_status_shows_queued_folds_as_such(kfp, kubernetes, submit, spineline, profile):
+    assert submit("--detach").code == 0
+    run = kfp.runs[0].run_id
+    kubernetes.pods = [queued(run, number=1)]
+    kfp.script = [at("RUNNING", training("RUNNING", "RUNNING"))]
+    steps = json.loads(spineline("status", run[:8], "--profile", profile, "--json").out)["steps"]
+    assert {"step": "train_folds", "folds": "fold 1", "state": "QUEUED", "message": "waits in queue spine"} in steps
+
+
+def test_reasons_that_alternate_while_an_image_is_missing_are_one_line(kfp, kubernetes, submit):
+    def waiting(reason):
+        def happens(run):
+            kubernetes.pods = [pod(run=run.run_id, node=PULL, waiting=(reason, f"{reason} of the image"))]
+            at("RUNNING", argo.tasks({"pull-dataset": "RUNNING"}))(run)
+
+        return happens
+
+    kfp.script = [*map(waiting, ["ErrImagePull", "ImagePullBackOff"] * 2), at("SUCCEEDED")]
+    assert submit().err.count("can't start") == 1
+
+
+def test_the_wait_before_argos_next_attempt_is_shown(kfp, kubernetes, submit):
+    def waiting(run):
+        kubernetes.workflow_nodes[run.run_id] = list(argo.wait_nodes("train-folds", 1, reason="pod deleted"))
+        at("RUNNING", training("RUNNING", "RUNNING"))(run)
+
+    kfp.script = [waiting, waiting, at("SUCCEEDED")]
     told = submit().err
-    assert "Kueue" not in told and "no pod yet" not in told
+    assert told.count("train_folds (fold 1): pod deleted; try 2 of 3 in 60 s") == 1
+    assert "train_folds: fold 1 0/1  pod deleted; try 2 of 3 in 60 s" in told

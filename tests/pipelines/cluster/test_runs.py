@@ -4,9 +4,18 @@ import json
 
 import pytest
 
-from tests.pipelines.cluster.fakes.kfp_server import at, fold_tasks, task
+from spine.settings import settings
+from tests.pipelines.cluster.fakes import argo
+from tests.pipelines.cluster.fakes.kfp_server import at
 
-FAILED = at("FAILED", task("pull-dataset", "SUCCEEDED"), *fold_tasks({0: "SUCCEEDED", 1: "FAILED"}, errors={1: "boom"}))
+DONE = {"pull-dataset": "SUCCEEDED", "plan-training": "SUCCEEDED"}
+FAILED = at("FAILED", argo.tasks({**DONE, "train-folds": {0: "SUCCEEDED", 1: "FAILED"}}))
+
+
+@pytest.fixture(autouse=True)
+def _archived_log(kfp):
+    """The log of the fold that failed."""
+    kfp.archived[argo.pod_id(argo.executor("train-folds", 1))] = "ValueError: boom\n"
 
 
 @pytest.fixture
@@ -17,10 +26,11 @@ def started(kfp, submit, profile):
 
 
 def test_status_shows_a_run_step_by_step(kfp, started, spineline, profile):
-    kfp.script = [at("RUNNING", task("pull-dataset", "SUCCEEDED"), *fold_tasks({0: "RUNNING", 1: "PENDING"}))]
+    kfp.script = [at("RUNNING", argo.tasks({**DONE, "train-folds": {0: "RUNNING", 1: "RUNNING"}}))]
     told = spineline("status", started[:8], "--profile", profile)
     assert told.code == 0, told.err
-    assert "RUNNING" in told.out and "pull_dataset" in told.out and "fold 0" in told.out
+    assert "RUNNING" in told.out and "pull_dataset" in told.out
+    assert "fold 0" in told.out and "fold 1" in told.out
     assert f"/#/runs/details/{started}" in told.out
 
 
@@ -30,7 +40,9 @@ def test_status_of_a_failed_run_ends_with_1_and_its_message(kfp, started, spinel
     answer = json.loads(told.out)
     assert told.code == 1
     assert answer["state"] == "FAILED"
-    assert {"step": "train_folds", "folds": "fold 1", "state": "FAILED", "message": "boom"} in answer["steps"]
+    assert {"step": "train_folds", "folds": "fold 1", "state": "FAILED", "message": "ValueError: boom"} in answer[
+        "steps"
+    ]
 
 
 def test_a_run_is_stopped_once(kfp, started, spineline, profile):
@@ -63,7 +75,7 @@ def test_a_run_is_followed_from_another_shell(kfp, started, spineline, profile):
     kfp.script = [at("RUNNING"), FAILED]
     told = spineline("follow", started[:8], "--profile", profile)
     assert told.code == 1
-    assert "step 'train_folds (fold 1)': boom" in told.error
+    assert "step 'train_folds (fold 1)': ValueError: boom" in told.error
 
 
 def test_a_beginning_that_means_none_or_several_lists_them(kfp, started, submit, spineline, profile):
@@ -91,3 +103,27 @@ def test_a_run_is_found_behind_many_others(kfp, started, submit, spineline, prof
 
 def test_repair_and_a_run_are_not_asked_together(spineline):
     assert "--repair" in spineline("status", "abcd", "--repair").error
+
+
+def test_who_stopped_a_run_is_recorded_and_shown(kfp, kubernetes, started, spineline, profile, monkeypatch):
+    monkeypatch.setenv("SPINELINE_ACTOR", "ann")
+    settings.cache_clear()
+    kfp.script = [at("RUNNING", argo.tasks(DONE))]
+    assert spineline("stop", started[:8], "--profile", profile).code == 0
+    kfp.script = [at("FAILED", argo.tasks({**DONE, "train-folds": {0: "FAILED"}}))]
+    told = spineline("status", started[:8], "--profile", profile)
+    assert told.code == 1
+    assert "stopped by ann at 2026-01-01 00:02 UTC" in told.out.splitlines()
+    assert "was stopped by ann at" in spineline("follow", started[:8], "--profile", profile).error
+
+
+def test_stopping_a_run_ends_its_mlflow_runs_where_a_server_is_named(
+    kfp, started, spineline, profile, monkeypatch, tmp_path
+):
+    # A real server of MLflow is in tests/model_registry; here, one that is named and does not answer.
+    monkeypatch.setenv("SPINELINE_TRACKING_URI", "http://127.0.0.1:9")
+    settings.cache_clear()
+    kfp.script = [at("RUNNING", argo.tasks(DONE))]
+    told = spineline("stop", started[:8], "--profile", profile)
+    assert told.code == 0
+    assert f"the MLflow runs of run {started} are not ended: MLflow at http://127.0.0.1:9" in told.err

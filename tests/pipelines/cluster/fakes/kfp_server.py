@@ -1,9 +1,11 @@
 """A Kubeflow Pipelines API server: keeps what it is sent; runs go through the states that a test writes down."""
 
+import base64
 import datetime
 import email
 import email.policy
 import json
+import re
 import uuid
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +19,8 @@ from tests.pipelines.cluster.fakes.server import LOGIN_PAGE, Answer, Server
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 _ROUTES = contract.routes()
+_ARTIFACT = re.compile(r"^/apis/v2beta1/runs/([0-9a-f-]+)/nodes/([\w-]+)/artifacts/main-logs:read$")
+"""An endpoint of the API server that its published client has no method for."""
 _TO_JSON = models.ApiClient().sanitize_for_serialization
 
 
@@ -40,10 +44,14 @@ class KfpServer(Server):
         self.script: list[Any] = []
         """What each look at a run finds: a function that changes the run, or a fault; the last one stays."""
         self.page_size: int | None = None
+        self.archived: dict[str, str] = {}
+        """Logs that Argo archived, by the id of their node."""
         super().__init__(certificate=certificate)
 
     def reply(self, method: str, path: str, query: dict[str, str], body: bytes, headers: dict[str, str]) -> Any:
         self._require_sign_in(headers)
+        if found := _ARTIFACT.match(path):
+            return self._archived_log(found[1], found[2])
         for route in _ROUTES:
             found = route.path.match(path)
             if found and route.method == method:
@@ -73,6 +81,12 @@ class KfpServer(Server):
         content = json.loads(body)
         contract.check_model(content, route.body, where="body")
         return models.ApiClient().deserialize(SimpleNamespace(data=body), route.body)
+
+    def _archived_log(self, run_id: str, node: str) -> Any:
+        self._found(self.runs, "run_id", run_id)
+        if node not in self.archived:
+            raise Answer(404, {"error_message": "artifact not found: <nil>"})
+        return {"data": base64.b64encode(self.archived[node].encode()).decode()}
 
     def _unknown(self, *_: Any, **__: Any) -> Any:
         raise Answer(501, {"code": 12, "message": "not in this server"})
@@ -137,7 +151,8 @@ class KfpServer(Server):
 
     def _run_service_create_run(self, query: Any, body: Any) -> Any:
         self._runnable(body)
-        body.state, body.created_at = "PENDING", NOW + datetime.timedelta(seconds=len(self.runs))
+        body.created_at = NOW + datetime.timedelta(seconds=len(self.runs))
+        change(body, "PENDING")
         return self._added(self.runs, body, "run_id")
 
     def _run_service_list_runs(self, query: Any, body: Any) -> Any:
@@ -156,14 +171,14 @@ class KfpServer(Server):
         return run
 
     def _run_service_terminate_run(self, query: Any, body: Any, run_id: str) -> Any:
-        self._found(self.runs, "run_id", run_id).state = "CANCELING"
+        change(self._found(self.runs, "run_id", run_id), "CANCELING")
         return {}
 
     def _run_service_retry_run(self, query: Any, body: Any, run_id: str) -> Any:
         run = self._found(self.runs, "run_id", run_id)
         if run.state not in ("FAILED", "CANCELED"):
             raise Answer(400, {"code": 9, "message": "Only failed or canceled runs can be retried"})
-        run.state, run.error, run.run_details = "RUNNING", None, None
+        change(run, "RUNNING")
         return {}
 
     def _recurring_run_service_list_recurring_runs(self, query: Any, body: Any) -> Any:
@@ -203,37 +218,21 @@ def login_page() -> Answer:
     return Answer(200, LOGIN_PAGE)
 
 
-def at(state: str, *tasks: Any, error: str | None = None) -> Any:
-    """A happening: the run is in ``state``, with these tasks."""
+def at(state: str, tasks: list[Any] | None = None, *, error: str | None = None) -> Any:
+    """A happening: the run is in ``state``, with these tasks (see ``argo.tasks``)."""
 
     def happens(run: Any) -> None:
-        run.state = state
-        run.run_details = models.V2beta1RunDetails(task_details=list(tasks) or None)
+        change(run, state)
+        run.run_details = models.V2beta1RunDetails(task_details=tasks or None)
         run.error = models.GoogleRpcStatus(code=13, message=error) if error else None
 
     return happens
 
 
-def task(
-    name: str, state: str, *, error: str | None = None, pod: str | None = None, children: tuple[str, ...] = ()
-) -> Any:
-    """One of a run's tasks, as the API server tells it of an Argo node."""
-    return models.V2beta1PipelineTaskDetail(
-        display_name=name,
-        state=state,
-        pod_name=pod,
-        error=models.GoogleRpcStatus(code=13, message=error) if error else None,
-        child_tasks=[models.PipelineTaskDetailChildTask(pod_name=child) for child in children] or None,
-    )
-
-
-def fold_tasks(states: dict[int, str], *, errors: dict[int, str] | None = None) -> list[Any]:
-    """The tasks of a loop over folds, each below its round, as Argo nests them."""
-    found = []
-    for number, state in states.items():
-        found.append(
-            task(f"iteration-iterations({number}:{number})", state, pod=f"i{number}", children=(f"t{number}",))
-        )
-        found.append(task("train-folds", state, pod=f"t{number}", children=(f"e{number}",)))
-        found.append(task("executor", state, pod=f"e{number}", error=(errors or {}).get(number)))
-    return found
+def change(run: Any, state: str) -> None:
+    """Put a run into a state; the server keeps every change with its time."""
+    if run.state != state or not run.state_history:
+        at_time = NOW + datetime.timedelta(minutes=len(run.state_history or []))
+        run.state_history = [*(run.state_history or []), models.V2beta1RuntimeStatus(update_time=at_time, state=state)]
+        run.finished_at = at_time if state in ("SUCCEEDED", "FAILED", "CANCELED") else None
+    run.state = state

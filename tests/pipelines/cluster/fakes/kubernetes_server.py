@@ -1,5 +1,6 @@
 """A Kubernetes API server with as much of a cluster as preflight and a run's pods ask for."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import yaml
 from kubernetes import client as k8s
 
+from pipelines.cluster.argo_nodes import NodeName
+from tests.pipelines.cluster.fakes import argo
 from tests.pipelines.cluster.fakes.server import Answer, Server
 
 NAMESPACE = "spineline"
@@ -19,6 +22,7 @@ _KINDS = {
 _ONE = re.compile(rf"^/api/v1/namespaces/{NAMESPACE}/(\w+)/([\w.-]+)$")
 _QUEUE = re.compile(rf"^/apis/kueue\.x-k8s\.io/v1beta1/namespaces/{NAMESPACE}/localqueues/([\w.-]+)$")
 _WIDE = re.compile(r"^/apis/kueue\.x-k8s\.io/v1beta1/(clusterqueues|workloadpriorityclasses)/([\w.-]+)$")
+_CONFIG_MAP = re.compile(rf"^/api/v1/namespaces/{NAMESPACE}/configmaps(?:/([\w.-]+))?$")
 _LOG = re.compile(rf"^/api/v1/namespaces/{NAMESPACE}/pods/([\w.-]+)/log$")
 
 
@@ -36,6 +40,9 @@ class KubernetesServer(Server):
         self.quotas: list[Any] = []
         self.nodes = [node("gpu-1", gpus=8, taints=[("nvidia.com/gpu", "", "NoSchedule")]), node("cpu-1")]
         self.pods: list[Any] = []
+        self.config_maps: dict[str, Any] = {}
+        self.workflow_nodes: dict[str, list[Any]] = {}
+        """Nodes of each run's workflow."""
         self.logs: dict[str, str] = {}
         self.forbidden: set[str] = set()
         """Kinds of objects that may not be read."""
@@ -60,6 +67,8 @@ class KubernetesServer(Server):
         kind = next((kind for kind in self.forbidden if f"/{kind}" in path), None)
         if kind:
             raise _status(403, f'{kind} is forbidden: User "ann" cannot get resource "{kind}"')
+        if found := _CONFIG_MAP.match(path):
+            return self._config_map(method, found[1], json.loads(body) if body else {})
         return _TO_JSON(self._object(path, query))
 
     def _object(self, path: str, query: dict[str, str]) -> Any:
@@ -76,10 +85,27 @@ class KubernetesServer(Server):
             return k8s.V1NodeList(items=self.nodes)
         if path == f"/api/v1/namespaces/{NAMESPACE}/resourcequotas":
             return k8s.V1ResourceQuotaList(items=self.quotas)
+        if path == f"/apis/argoproj.io/v1alpha1/namespaces/{NAMESPACE}/workflows":
+            nodes = self.workflow_nodes.get(query["labelSelector"].partition("=")[2])
+            content = {"nodes": {node["id"]: node for node in nodes or []}}
+            return {"items": [] if nodes is None else [{"metadata": {"name": argo.WORKFLOW}, "status": content}]}
         if path == f"/api/v1/namespaces/{NAMESPACE}/pods":
             wanted = dict(pair.split("=") for pair in query["labelSelector"].split(","))
             return k8s.V1PodList(items=[pod for pod in self.pods if wanted.items() <= pod.metadata.labels.items()])
         raise _status(404, f"{path} not found")
+
+    def _config_map(self, method: str, name: str | None, body: Any) -> Any:
+        """Create, patch (as a merge) and read ConfigMaps."""
+        if method == "POST":
+            name = str(body["metadata"]["name"])
+            if name in self.config_maps:
+                raise Answer(409, {"kind": "Status", "reason": "AlreadyExists", "code": 409})
+            self.config_maps[name] = body
+        if name not in self.config_maps:
+            raise _status(404, f'configmaps "{name}" not found')
+        if method == "PATCH":
+            self.config_maps[name]["data"] |= body["data"]
+        return {"kind": "ConfigMap", "apiVersion": "v1", **self.config_maps[name]}
 
     def _held(self, field: str, name: str, model: Any) -> Any:
         held = getattr(self, field)
@@ -127,41 +153,68 @@ def quota(name: str, **hard: str) -> Any:
 
 
 def pod(
-    name: str,
     *,
     run: str,
-    node_name: str,
+    node: str,
     phase: str = "Pending",
-    step: str | None = None,
     waiting: tuple[str, str] | None = None,
     unschedulable: str | None = None,
-    ended: str | None = None,
-    is_gated: bool = False,
+    ended: tuple[str, int] | None = None,
+    reason: str | None = None,
+    message: str | None = None,
+    disruption: str | None = None,
+    queue: str | None = None,
 ) -> Any:
-    """A pod of a run, as Argo makes it; ``node_name`` is the path of its node in the workflow."""
+    """A pod of a run as Argo makes it for the node with this name (see ``argo``).
+
+    ``ended`` is the reason and exit code of its main container, ``reason`` what Kubernetes itself says of the pod.
+    """
+    name = NodeName(node)
+    step = name.task.replace("-", "_")
     state = k8s.V1ContainerState(
         waiting=k8s.V1ContainerStateWaiting(reason=waiting[0], message=waiting[1]) if waiting else None,
-        terminated=k8s.V1ContainerStateTerminated(reason=ended, exit_code=137) if ended else None,
+        terminated=k8s.V1ContainerStateTerminated(reason=ended[0], exit_code=ended[1]) if ended else None,
     )
-    condition = k8s.V1PodCondition(
-        type="PodScheduled", status="False", reason="Unschedulable", message=unschedulable or ""
-    )
+    conditions = []
+    if unschedulable or queue:
+        conditions.append(
+            k8s.V1PodCondition(
+                type="PodScheduled",
+                status="False",
+                reason="SchedulingGated" if queue else "Unschedulable",
+                message="Scheduling is blocked due to non-empty scheduling gates" if queue else unschedulable,
+            )
+        )
+    if disruption:
+        conditions.append(k8s.V1PodCondition(type="DisruptionTarget", status="True", reason=disruption))
     image = "registry.example/spineline/train:0.1.0"
     status = k8s.V1ContainerStatus(name="main", image=image, image_id="", ready=False, restart_count=0, state=state)
+    labels = {"pipeline/runid": run, "workflows.argoproj.io/workflow": argo.WORKFLOW}
+    labels |= {} if name.is_driver else {"spineline.io/step": step}
+    labels |= {"kueue.x-k8s.io/queue-name": queue} if queue else {}
+    template = "system-dag-driver" if name.is_driver else "metadata-0-3-retry-system-container-impl"
     return k8s.V1Pod(
         metadata=k8s.V1ObjectMeta(
-            name=name,
-            labels={"pipeline/runid": run, **({"spineline.io/step": step} if step else {})},
-            annotations={"workflows.argoproj.io/node-name": node_name},
+            name=pod_name(node, template=template),
+            labels=labels,
+            annotations={
+                "workflows.argoproj.io/node-id": argo.pod_id(node),
+                "workflows.argoproj.io/node-name": node,
+            },
         ),
         spec=k8s.V1PodSpec(
-            scheduling_gates=[k8s.V1PodSchedulingGate(name="kueue.x-k8s.io/admission")] if is_gated else None,
+            scheduling_gates=[k8s.V1PodSchedulingGate(name="kueue.x-k8s.io/admission")] if queue else None,
             containers=[k8s.V1Container(name="wait", image="argo"), k8s.V1Container(name="main", image=image)],
         ),
         status=k8s.V1PodStatus(
-            phase=phase, container_statuses=[status], conditions=[condition] if unschedulable else None
+            phase=phase, reason=reason, message=message, container_statuses=[status], conditions=conditions or None
         ),
     )
+
+
+def pod_name(node: str, *, template: str = "metadata-0-3-retry-system-container-impl") -> str:
+    """The name of a node's pod: workflow, template and the digest of the node's name."""
+    return f"{argo.WORKFLOW}-{template}-{argo.pod_id(node).rpartition('-')[2]}"
 
 
 def _status(code: int, message: str) -> Answer:
