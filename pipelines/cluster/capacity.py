@@ -63,11 +63,13 @@ def quota_problems(cluster: Cluster, needs: Sequence[StepNeeds]) -> Iterator[str
 def queue_quota_problems(whole: Mapping[str, Any], needs: Sequence[StepNeeds], *, queue: str) -> Iterator[str]:
     """Say which step asks for more than its queue has of a resource, borrowed ones included."""
     offered: dict[str, Decimal] = {}
+    # Named so by v1beta2, and by v1beta1.
+    cohort = whole.get("spec", {}).get("cohortName") or whole.get("spec", {}).get("cohort")
     for group in whole.get("spec", {}).get("resourceGroups", []):
         for resource in (found for flavor in group.get("flavors", []) for found in flavor.get("resources", [])):
             amount = _quantity(resource.get("nominalQuota")) + _quantity(resource.get("borrowingLimit"))
             # Without a limit a queue of a cohort may borrow all that is there.
-            is_open = "borrowingLimit" not in resource and whole["spec"].get("cohort")
+            is_open = "borrowingLimit" not in resource and cohort
             offered[resource["name"]] = offered.get(resource["name"], Decimal(0)) + (
                 Decimal("Infinity") if is_open else amount
             )

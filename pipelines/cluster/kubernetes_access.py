@@ -18,10 +18,15 @@ class UnaskedError(SpinelineError):
     """The Kubernetes API did not say: no access, no right, or no answer."""
 
 
+class UnreadError(UnaskedError):
+    """One kind of object can't be read or understood; others may be."""
+
+
 @dataclass
 class Cluster:
-    """One namespace of a cluster; what is absent is None, what may not be read raises UnaskedError."""
+    """One namespace of a cluster; what is absent is None, what may not be read raises UnreadError."""
 
+    apis: Any
     core: Any
     custom: Any
     namespace: str
@@ -40,7 +45,9 @@ class Cluster:
         except ApiException as error:
             if error.status == 404:
                 return None
-            reason = {401: "the sign-in was refused", 403: f"may not read {what}"}.get(error.status, str(error.status))
+            if error.status == 403:
+                raise UnreadError(f"{self.where}: may not read {what}") from error
+            reason = "the sign-in was refused" if error.status == 401 else str(error.status)
             raise UnaskedError(f"{self.where}: {reason}") from error
         except (HTTPError, OSError, ValueError) as error:
             raise UnaskedError(f"{self.where} does not answer; expected a kubeconfig whose cluster does") from error
@@ -65,4 +72,10 @@ def reach(endpoint: Endpoint) -> Cluster:
             raise UnaskedError("the kubeconfig can't be read; expected YAML that names a cluster") from error
     configuration.retries = False
     api = client.ApiClient(configuration)
-    return Cluster(core=client.CoreV1Api(api), custom=client.CustomObjectsApi(api), namespace=namespace, where=where)
+    return Cluster(
+        apis=client.ApisApi(api),
+        core=client.CoreV1Api(api),
+        custom=client.CustomObjectsApi(api),
+        namespace=namespace,
+        where=where,
+    )

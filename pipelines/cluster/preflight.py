@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from pipelines.cluster.capacity import node_problems, queue_quota_problems, quota_problems
+from pipelines.cluster.capacity import node_problems, quota_problems
 from pipelines.cluster.endpoint import Endpoint
 from pipelines.cluster.errors import UnsatisfiedProfileError
-from pipelines.cluster.kubernetes_access import Cluster, UnaskedError, reach
+from pipelines.cluster.kubernetes_access import Cluster, UnaskedError, UnreadError, reach
+from pipelines.cluster.kueue import kueue_problems
 from pipelines.cluster.needs import StepNeeds
-
-_KUEUE = ("kueue.x-k8s.io", "v1beta1")
+from pipelines.cluster.retry_policy import CONFIG_MAP, NOTES, cluster_retry_policy
 
 
 def check(
@@ -19,10 +19,14 @@ def check(
     service_account: str | None,
     tell: Callable[[str], None],
 ) -> None:
-    """Raise UnsatisfiedProfileError with every lack; ``tell`` is told in one line of what could not be checked."""
+    """Raise UnsatisfiedProfileError with every lack.
+
+    ``tell`` gets one line on what could not be checked, and one on which steps the cluster retries by itself.
+    """
     try:
         cluster = reach(endpoint)
         problems = _problems(cluster, needs, service_account)
+        note = _retry_note(cluster)
     except UnaskedError as error:
         tell(f"not checked whether the cluster has what profile '{profile}' asks for: {error}")
         return
@@ -30,6 +34,8 @@ def check(
         tell(f"not checked: {'; '.join(cluster.unread)}")
     if problems:
         raise UnsatisfiedProfileError(profile, problems, where=cluster.where)
+    if note:
+        tell(note)
 
 
 def _problems(cluster: Cluster, needs: Sequence[StepNeeds], service_account: str | None) -> list[str]:
@@ -38,20 +44,29 @@ def _problems(cluster: Cluster, needs: Sequence[StepNeeds], service_account: str
         lambda: _claims(cluster, needs),
         lambda: _secrets(cluster, needs),
         lambda: _account(cluster, service_account),
-        lambda: _queues(cluster, needs),
-        lambda: _priorities(cluster, needs),
+        lambda: kueue_problems(cluster, needs),
         lambda: quota_problems(cluster, needs),
         lambda: node_problems(cluster, needs),
     )
     for one in checks:
         try:
             found += one()
-        except UnaskedError as error:
-            if "may not read" not in str(error):
-                raise
+        except UnreadError as error:
             # One kind of object that this user may not read is no reason to leave out the others.
             cluster.unread.append(str(error))
     return found
+
+
+def _retry_note(cluster: Cluster) -> str | None:
+    try:
+        policy = cluster_retry_policy(cluster)
+    except UnreadError as error:
+        cluster.unread.append(f"which steps the cluster retries: {error}")
+        return None
+    if policy is None:
+        cluster.unread.append(f"which steps the cluster retries: no ConfigMap '{CONFIG_MAP}'")
+        return None
+    return NOTES[policy]
 
 
 def _claims(cluster: Cluster, needs: Sequence[StepNeeds]) -> Iterator[str]:
@@ -85,42 +100,3 @@ def _account(cluster: Cluster, name: str | None) -> Iterator[str]:
     read = cluster.core.read_namespaced_service_account
     if name and cluster.read(read, name, cluster.namespace, what="ServiceAccounts") is None:
         yield f"no ServiceAccount '{name}' in namespace '{cluster.namespace}'"
-
-
-def _queues(cluster: Cluster, needs: Sequence[StepNeeds]) -> Iterator[str]:
-    for name in sorted({one.queue for one in needs if one.queue}):
-        queue = cluster.read(
-            cluster.custom.get_namespaced_custom_object,
-            *_KUEUE,
-            cluster.namespace,
-            "localqueues",
-            name,
-            what="LocalQueues",
-        )
-        if queue is None:
-            yield f"no LocalQueue '{name}' of Kueue in namespace '{cluster.namespace}'"
-            continue
-        for condition in queue.get("status", {}).get("conditions", []):
-            if condition.get("type") == "Active" and condition.get("status") == "False":
-                yield f"LocalQueue '{name}' is not active ({condition.get('message') or condition.get('reason')})"
-        behind = queue.get("spec", {}).get("clusterQueue", "")
-        whole = cluster.read(
-            cluster.custom.get_cluster_custom_object, *_KUEUE, "clusterqueues", behind, what="ClusterQueues"
-        )
-        if whole is None:
-            yield f"no ClusterQueue '{behind}' behind LocalQueue '{name}'"
-        else:
-            yield from queue_quota_problems(whole, [one for one in needs if one.queue == name], queue=name)
-
-
-def _priorities(cluster: Cluster, needs: Sequence[StepNeeds]) -> Iterator[str]:
-    for name in sorted({one.priority for one in needs if one.priority}):
-        found = cluster.read(
-            cluster.custom.get_cluster_custom_object,
-            *_KUEUE,
-            "workloadpriorityclasses",
-            name,
-            what="WorkloadPriorityClasses",
-        )
-        if found is None:
-            yield f"no WorkloadPriorityClass '{name}' of Kueue"

@@ -10,7 +10,8 @@ QUEUE = {"spec": {"clusterQueue": "shared"}}
 
 def covering(**amounts):
     resources = [{"name": name, "nominalQuota": amount} for name, amount in amounts.items()]
-    return {"spec": {"resourceGroups": [{"flavors": [{"name": "any", "resources": resources}]}]}}
+    group = {"coveredResources": list(amounts), "flavors": [{"name": "any", "resources": resources}]}
+    return {"spec": {"resourceGroups": [group]}}
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import yaml
 from kubernetes import client as k8s
 
 from pipelines.cluster.argo_nodes import NodeName
-from tests.pipelines.cluster.fakes import argo
+from tests.pipelines.cluster.fakes import argo, kueue
 from tests.pipelines.cluster.fakes.server import Answer, Server
 
 NAMESPACE = "spineline"
@@ -20,9 +20,12 @@ _KINDS = {
     "serviceaccounts": ("accounts", k8s.V1ServiceAccount),
 }
 _ONE = re.compile(rf"^/api/v1/namespaces/{NAMESPACE}/(\w+)/([\w.-]+)$")
-_QUEUE = re.compile(rf"^/apis/kueue\.x-k8s\.io/v1beta1/namespaces/{NAMESPACE}/localqueues/([\w.-]+)$")
-_WIDE = re.compile(r"^/apis/kueue\.x-k8s\.io/v1beta1/(clusterqueues|workloadpriorityclasses)/([\w.-]+)$")
+_QUEUE = re.compile(rf"^/apis/kueue\.x-k8s\.io/(\w+)/namespaces/{NAMESPACE}/localqueues/([\w.-]+)$")
+_WIDE = re.compile(r"^/apis/kueue\.x-k8s\.io/(\w+)/(clusterqueues|workloadpriorityclasses)/([\w.-]+)$")
 _CONFIG_MAP = re.compile(rf"^/api/v1/namespaces/{NAMESPACE}/configmaps(?:/([\w.-]+))?$")
+_CONTROLLER = re.compile(r"^/api/v1/namespaces/([\w-]+)/configmaps/workflow-controller-configmap$")
+ON_ERROR = "spec: {templateDefaults: {retryStrategy: {limit: '2', retryPolicy: OnError}}}"
+"""Defaults of workflows, as Kubeflow Pipelines 2.17 sets them."""
 _LOG = re.compile(rf"^/api/v1/namespaces/{NAMESPACE}/pods/([\w.-]+)/log$")
 
 
@@ -34,6 +37,10 @@ class KubernetesServer(Server):
         self.claims = {"spineline-root": {}, "spineline-cache": {}}
         self.secrets = {"spineline-mlflow": {"MLFLOW_TRACKING_URI": "aA=="}}
         self.accounts: dict[str, Any] = {"spineline-pipeline": {}}
+        self.kueue: list[str] = ["v1beta2", "v1beta1"]
+        """Versions of Kueue's API, the preferred one first; none where it is not installed."""
+        self.controllers: dict[str, Any] = {"kubeflow": {"workflowDefaults": ON_ERROR}}
+        """Data of the ConfigMap of Argo's controller, by its namespace."""
         self.queues: dict[str, Any] = {}
         self.cluster_queues: dict[str, Any] = {}
         self.priorities: dict[str, Any] = {}
@@ -67,6 +74,10 @@ class KubernetesServer(Server):
         kind = next((kind for kind in self.forbidden if f"/{kind}" in path), None)
         if kind:
             raise _status(403, f'{kind} is forbidden: User "ann" cannot get resource "{kind}"')
+        if found := _CONTROLLER.match(path):
+            if found[1] not in self.controllers:
+                raise _status(404, 'configmaps "workflow-controller-configmap" not found')
+            return _TO_JSON(k8s.V1ConfigMap(data=self.controllers[found[1]]))
         if found := _CONFIG_MAP.match(path):
             return self._config_map(method, found[1], json.loads(body) if body else {})
         return _TO_JSON(self._object(path, query))
@@ -78,9 +89,11 @@ class KubernetesServer(Server):
             field, model = _KINDS[found[1]]
             return self._held(field, found[2], model)
         if found := _QUEUE.match(path):
-            return self._custom(self.queues, found[1])
+            return self._of_kueue("localqueues", found[2], version=found[1])
         if found := _WIDE.match(path):
-            return self._custom({"clusterqueues": self.cluster_queues}.get(found[1], self.priorities), found[2])
+            return self._of_kueue(found[2], found[3], version=found[1])
+        if path == "/apis/":
+            return self._groups()
         if path == "/api/v1/nodes":
             return k8s.V1NodeList(items=self.nodes)
         if path == f"/api/v1/namespaces/{NAMESPACE}/resourcequotas":
@@ -118,10 +131,27 @@ class KubernetesServer(Server):
             return model(metadata=metadata, status=k8s.V1PersistentVolumeClaimStatus(phase=held[name].get("phase")))
         return model(metadata=metadata)
 
-    def _custom(self, held: dict[str, Any], name: str) -> Any:
+    def _groups(self) -> Any:
+        kueue = [k8s.V1GroupVersionForDiscovery(f"kueue.x-k8s.io/{one}", one) for one in self.kueue]
+        apps = [k8s.V1GroupVersionForDiscovery("apps/v1", "v1")]
+        groups = {"apps": apps, **({"kueue.x-k8s.io": kueue} if kueue else {})}
+        return k8s.V1APIGroupList(
+            groups=[
+                k8s.V1APIGroup(name=name, preferred_version=versions[0], versions=versions)
+                for name, versions in groups.items()
+            ]
+        )
+
+    def _of_kueue(self, plural: str, name: str, *, version: str) -> Any:
+        if version not in self.kueue:
+            raise Answer(404, "404 page not found")
+        queues = {"localqueues": self.queues, "clusterqueues": self.cluster_queues}
+        held = queues.get(plural, self.priorities)
         if name not in held:
-            raise _status(404, f'"{name}" not found')
-        return {"apiVersion": "kueue.x-k8s.io/v1beta1", "metadata": {"name": name}, **held[name]}
+            raise _status(404, f'{plural}.kueue.x-k8s.io "{name}" not found')
+        item = {"apiVersion": f"kueue.x-k8s.io/{version}", "kind": kueue.KINDS[plural], "metadata": {"name": name}}
+        kueue.check(item | held[name])
+        return item | held[name]
 
 
 def node(
