@@ -1,6 +1,5 @@
 """Why tasks of a run failed, and whether another attempt can succeed."""
 
-import re
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Any, Literal
 from pipelines.cluster.argo_nodes import NodeName, node_id
 from pipelines.cluster.connection import Connection
 from pipelines.cluster.errors import ClusterError
-from pipelines.cluster.kubernetes_access import Cluster
+from pipelines.cluster.kubernetes_access import Cluster, UnaskedError
 from pipelines.cluster.pod_logs import (
     LogEvidence,
     decode_artifact,
@@ -20,6 +19,7 @@ from pipelines.cluster.pod_logs import (
 )
 from pipelines.cluster.pods import PodState
 from pipelines.cluster.steps import StepState, failures_of
+from pipelines.cluster.workflow import workflow_nodes
 
 Kind = Literal["signal", "evicted", "deadline", "unreachable", "out of memory", "image", "driver", "error", "unknown"]
 RETRIED: tuple[Kind, ...] = ("signal", "evicted", "deadline", "unreachable")
@@ -46,10 +46,6 @@ _EVICTED = (
 """Reasons with which Kubernetes ends or turns away a pod for its node's sake."""
 _DEADLINE = "DeadlineExceeded"
 _OUT_OF_MEMORY = "OOMKilled"
-_AWAY = re.compile(
-    r"code = Unavailable|connection refused|connection reset|i/o timeout|no such host|deadline exceeded", re.I
-)
-"""What a driver reports while a service of Kubeflow Pipelines is unreachable."""
 MAIN_LOG = "main-logs"
 """Name under which Argo archives the log of a pod."""
 
@@ -103,7 +99,7 @@ def _diagnose_one(
     elif lines := archived_task_log(connection, run, one):
         kind, message = _from_driver(lines) if is_driver else _from_log(evidence_in(lines))
     else:
-        kind, message = "unknown", ""
+        kind, message = _from_workflow(run, one, cluster)
     message = message or one.message
     return Failure(one.step, one.number, kind, message, max(1, one.failures))
 
@@ -130,6 +126,23 @@ def explain_pod(cluster: Cluster, pod: PodState) -> tuple[Kind, str]:
     return _from_log(evidence)
 
 
+def _from_workflow(run: Any, one: StepState, cluster: Cluster | None) -> tuple[Kind, str]:
+    """Return what Argo reports of a task whose pod is gone, such as ``pod deleted``."""
+    try:
+        nodes = workflow_nodes(cluster, run.run_id) if cluster else []
+    except UnaskedError:
+        nodes = []
+    messages = [
+        str(node["message"]).splitlines()[0]
+        for node in nodes
+        if node.get("type") == "Pod"
+        and node.get("phase") in ("Error", "Failed")
+        and node.get("message")
+        and str(node.get("name") or "").startswith(f"{one.node}(")
+    ]
+    return "unknown", messages[-1] if messages else ""
+
+
 def _from_log(evidence: LogEvidence) -> tuple[Kind, str]:
     # A process that was killed reports nothing itself: an error in the log came before and was survived.
     if evidence.signal:
@@ -140,8 +153,8 @@ def _from_log(evidence: LogEvidence) -> tuple[Kind, str]:
 
 
 def _from_driver(lines: Sequence[str]) -> tuple[Kind, str]:
-    message = driver_fault_in(lines)
-    return ("unreachable" if _AWAY.search(message) else "driver"), message
+    fault = driver_fault_in(lines)
+    return ("unreachable" if fault.is_transient else "driver"), fault.message
 
 
 def _from_pods_alone(pods: Sequence[PodState], cluster: Cluster | None) -> Iterator[Failure]:

@@ -16,6 +16,13 @@ _RAISED = re.compile(r"^(?:error|[\w.]*(?:Error|Exception|Interrupt)\w*): \S.*$"
 _FROM_LAUNCHER = re.compile(r"^Error: (?:exit status|exit code|signal|failed to)\b")
 """What Argo's executor prints last, whatever the step's own error was."""
 _SIGNAL = re.compile(r"(?:failed to execute component|executing command).*: signal: ([\w ]+)")
+_LAUNCHER_FAULT = re.compile(r"^F\d{4} .*?\] failed to execute component: (?!exit status|signal:)(\S.*)$")
+"""The launcher's own failure, such as an upload that the object store refused, after the step itself succeeded."""
+_AWAY = re.compile(
+    r"code = Unavailable|connection refused|connection reset|i/o timeout|no such host|deadline exceeded|EOF$",
+    re.IGNORECASE,
+)
+"""What programs of Kubeflow Pipelines report while one of its services is unreachable."""
 _REPORTED = re.compile(r"^\w+: (transient )?error: (.+)$")
 """The line that a step prints when it fails (``spine.steps``)."""
 _NUMBER = r"\d{1,15}(?:\.\d{1,15})?(?:e[+-]\d{2})?"
@@ -71,6 +78,8 @@ def evidence_in(lines: Sequence[str]) -> LogEvidence:
     """Return what the end of a log says of a failure."""
     signal = next((found[1] for line in reversed(lines) if (found := _SIGNAL.search(line))), "")
     for line in reversed([line.strip() for line in lines]):
+        if found := _LAUNCHER_FAULT.match(line):
+            return LogEvidence(message=found[1], is_transient=bool(_AWAY.search(found[1])))
         if found := _REPORTED.match(line):
             return LogEvidence(message=found[2], is_transient=bool(found[1]), signal=signal)
         if _RAISED.match(line) and not _FROM_LAUNCHER.match(line):
@@ -78,12 +87,12 @@ def evidence_in(lines: Sequence[str]) -> LogEvidence:
     return LogEvidence(signal=signal)
 
 
-def driver_fault_in(lines: Sequence[str]) -> str:
+def driver_fault_in(lines: Sequence[str]) -> LogEvidence:
     """Return the last error of a driver of Kubeflow Pipelines, which logs in another form than our steps."""
     for line in reversed([line.strip() for line in lines]):
         if (found := _DRIVER_FAULT.match(line)) and found[1]:
-            return found[1]
-    return evidence_in(lines).message
+            return LogEvidence(message=found[1], is_transient=bool(_AWAY.search(found[1])))
+    return evidence_in(lines)
 
 
 def progress_in(lines: Sequence[str], *, step: str) -> Iterator[ProgressEvent]:

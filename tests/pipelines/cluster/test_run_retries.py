@@ -157,6 +157,15 @@ def test_without_the_kubernetes_api_the_archived_log_decides(kfp, submit):
     assert "ended by signal: killed; retry 1 of 2" in told.err
 
 
+def test_a_step_whose_pods_are_gone_is_explained_by_the_workflow(kfp, kubernetes, submit):
+    def look(run):
+        kubernetes.workflow_nodes[run.run_id] = list(argo.wait_nodes("train-folds", 1, reason="pod deleted"))
+        at("FAILED", tasks("FAILED"))(run)
+
+    kfp.script = [look]
+    assert "step 'train_folds (fold 1)': pod deleted" in submit().error
+
+
 GRAPH = Graph(steps=("train_folds",), retries={"train_folds": 3})
 
 

@@ -79,7 +79,7 @@ class KubernetesServer(Server):
                 raise _status(404, 'configmaps "workflow-controller-configmap" not found')
             return _TO_JSON(k8s.V1ConfigMap(data=self.controllers[found[1]]))
         if found := _CONFIG_MAP.match(path):
-            return self._config_map(method, found[1], json.loads(body) if body else {})
+            return self._config_map(method, found[1], json.loads(body) if body else {}, headers.get("content-type"))
         return _TO_JSON(self._object(path, query))
 
     def _object(self, path: str, query: dict[str, str]) -> Any:
@@ -107,7 +107,7 @@ class KubernetesServer(Server):
             return k8s.V1PodList(items=[pod for pod in self.pods if wanted.items() <= pod.metadata.labels.items()])
         raise _status(404, f"{path} not found")
 
-    def _config_map(self, method: str, name: str | None, body: Any) -> Any:
+    def _config_map(self, method: str, name: str | None, body: Any, content_type: str | None) -> Any:
         """Create, patch (as a merge) and read ConfigMaps."""
         if method == "POST":
             name = str(body["metadata"]["name"])
@@ -117,6 +117,8 @@ class KubernetesServer(Server):
         if name not in self.config_maps:
             raise _status(404, f'configmaps "{name}" not found')
         if method == "PATCH":
+            # A real server takes no object as a JSON patch, which is a list of operations.
+            assert content_type in ("application/strategic-merge-patch+json", "application/merge-patch+json")
             self.config_maps[name]["data"] |= body["data"]
         return {"kind": "ConfigMap", "apiVersion": "v1", **self.config_maps[name]}
 
