@@ -5,12 +5,13 @@ import binascii
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from model_registry.bundle import Bundle
 from model_registry.envelope import envelope_of
 from model_registry.findings import report
 from model_registry.models import load_segmenter, spacing_mm
+from model_registry.pyfunc_columns import MASK, PATH, REPORT, SCAN
 from spine.errors import InvalidValueError
 from spine.settings import settings
 from spine.storage import strict_json
@@ -20,14 +21,6 @@ from spine.volume.nifti import write_volume
 if TYPE_CHECKING:
     import pandas as pd
 
-SCAN: Final = "scan"
-"""Column of scans: the content of a .nii or .nii.gz file in base64."""
-PATH: Final = "path"
-"""Column of scans on this machine: the path of a .nii or .nii.gz file. The server never reads it."""
-MASK: Final = "mask"
-"""Column of masks: a .nii.gz file of ids 0-25 in base64, on the scan's own grid."""
-REPORT: Final = "report"
-"""Column of JSON: what was found."""
 _GZIP = b"\x1f\x8b"
 
 

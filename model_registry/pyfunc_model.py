@@ -15,11 +15,12 @@ from mlflow.types import ColSpec, Schema
 
 import model_registry
 import spine
-from model_registry.pyfunc import MASK, PATH, REPORT, SCAN
+from model_registry.pyfunc_columns import MASK, PATH, REPORT, SCAN
 from spine.storage import write_text
 
 MODEL_FILE, REQUIREMENTS_FILE = "MLmodel", "requirements.txt"
 _LOADER = "model_registry.pyfunc"
+"""Named, not imported: only whoever loads the model has what it imports."""
 _PACKAGES = (spine, model_registry)
 _NETWORK = ("torch", "nnunetv2", "numba")
 """What the network needs beside what every part of us does."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from spine.errors import StepFailedError
-from spine.phantom import write_raw_set
+from spine.phantom.raw_set import write_raw_set
 from spine.settings import child_environment
 from spine.storage import write_text
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from components.prepare_dataset.program import Choices, prepare_dataset
 from spine.nnunet.workspace import PLANS_NAME, Workspace
-from spine.phantom import write_raw_set
+from spine.phantom.raw_set import write_raw_set
 from spine.recipe import Network, PlanRecipe, TrainingRecipe
 from spine.settings import child_environment
 from spine.storage import read_json

@@ -152,7 +152,7 @@ def phantom(
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,
 ) -> None:
     """Write a raw set of phantom scans of the lumbar spine in any layout, to try the other commands on."""
-    from spine.phantom import write_raw_set
+    from spine.phantom.raw_set import write_raw_set
 
     cases = write_raw_set(folder, scans=scans, seed=seed, layout=layout)
     console.print(

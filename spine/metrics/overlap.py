@@ -1,6 +1,7 @@
 """Voxels in common: the joint histogram of two label maps, and every Dice that follows from it."""
 
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Final
 
 import numpy as np
@@ -84,6 +85,20 @@ def present_dice(*, reference_voxels: int, predicted_voxels: int, common_voxels:
     if not reference_voxels:
         return None
     return dice(reference_voxels=reference_voxels, predicted_voxels=predicted_voxels, common_voxels=common_voxels)
+
+
+def mean_dice(counts: NDArray[np.int64]) -> float | None:
+    """Return the mean Dice (GT-present) of the labels that the reference has; None where it has none."""
+    scores = (
+        present_dice(
+            reference_voxels=overlap.reference_voxels,
+            predicted_voxels=overlap.predicted_voxels,
+            common_voxels=overlap.common_voxels,
+        )
+        for overlap in overlaps(counts)
+    )
+    present = [score for score in scores if score is not None]
+    return fmean(present) if present else None
 
 
 def bone_dice(counts: NDArray[np.int64]) -> float | None:

@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from statistics import fmean
 
 import numpy as np
 
 from spine.metrics.identification import called_labels, level_shift, localisation_mm
-from spine.metrics.overlap import Comparison, bone_dice, compare, overlaps, present_dice
+from spine.metrics.overlap import Comparison, bone_dice, compare, mean_dice, overlaps, present_dice
 from spine.metrics.scores import LabelScore, ScanScores
 from spine.metrics.summary import is_extra_vertebra
 from spine.metrics.surfaces import SurfaceScores, surface_scores
@@ -32,13 +31,13 @@ def score_scan(
     if surfaces:
         between = surface_scores(case=case, reference=reference, prediction=predicted, compared=compared)
     labels = _label_scores(compared, reference.grid, between)
-    present = [score.dice for score in labels if score.dice is not None]
+    present = any(score.reference_voxels for score in labels)
     extra = [score for score in labels if not score.reference_voxels]
     return ScanScores(
         case=case,
         patient=patient,
         labels=labels,
-        mean_dice=fmean(present) if present else None,
+        mean_dice=mean_dice(compared.counts),
         bone_dice=bone_dice(compared.counts),
         all_correct=_all_correct(labels) if present else None,
         level_shift=level_shift(compared.counts),

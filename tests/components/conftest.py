@@ -7,7 +7,7 @@ import pytest
 
 from components.plan_training.program import plan_training
 from components.prepare_dataset.program import Choices, prepare_dataset
-from spine.phantom import write_raw_set
+from spine.phantom.raw_set import write_raw_set
 from spine.recipe import PlanRecipe, Recipe, TrainingRecipe
 from spine.records import RECORD_FILE, DatasetRevision, Plan
 

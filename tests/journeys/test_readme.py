@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from spine.phantom import write_raw_set
+from spine.phantom.raw_set import write_raw_set
 from spine.storage import write_json
 from spine.volume.nifti import Volume, read_labels, write_volume
 

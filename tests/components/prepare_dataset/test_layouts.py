@@ -8,7 +8,7 @@ import pytest
 
 from components.prepare_dataset.layouts import LAYOUTS, UnknownLayoutError, find_cases
 from spine.errors import InvalidValueError, MalformedFileError, MissingPathError, UnknownNameError
-from spine.phantom import write_raw_set
+from spine.phantom.raw_set import write_raw_set
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from spine.phantom import make_scan, write_raw_set
+from spine.phantom import make_scan
+from spine.phantom.raw_set import write_raw_set
 from spine.settings import settings
 from spine.volume.nifti import write_volume
 

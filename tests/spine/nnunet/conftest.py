@@ -8,7 +8,7 @@ import pytest
 
 from components.prepare_dataset.program import Choices, prepare_dataset
 from spine.nnunet.workspace import PLANS_NAME, Workspace
-from spine.phantom import write_raw_set
+from spine.phantom.raw_set import write_raw_set
 from spine.recipe import TrainingRecipe
 
 

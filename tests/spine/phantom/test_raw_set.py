@@ -5,7 +5,8 @@ import pytest
 
 from spine.errors import InvalidValueError
 from spine.labels import IDS
-from spine.phantom import RawCase, write_raw_set
+from spine.phantom.raw_layouts import RawCase
+from spine.phantom.raw_set import write_raw_set
 from spine.storage import digest_folder
 from spine.volume.nifti import read_image, read_labels, to_canonical
 
