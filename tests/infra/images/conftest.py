@@ -73,16 +73,11 @@ def dockerfile() -> Dockerfile:
 
 
 @pytest.fixture(scope="session")
-def packages_of(described, dockerfile) -> Callable[[str], set[str]]:
-    """A function of a target that gives the names of the packages in its image, what they need in turn included."""
+def needed_by(described) -> Callable[..., set[str]]:
+    """A function of requirements that gives the names of the packages that pip installs for them and the project."""
 
-    def closure(target: str) -> set[str]:
-        installs = " ".join(dockerfile.stages[f"packages-{target}"].all("RUN"))
-        extras = re.search(r"install_packages\.sh (.*)", installs)[1].split()
-        todo = [
-            *described["dependencies"],
-            *(line for extra in extras for line in described["optional-dependencies"][extra]),
-        ]
+    def closure(*requirements: str) -> set[str]:
+        todo = [*described["dependencies"], *requirements]
         seen: set[tuple[str, str]] = set()
         while todo:
             requirement = Requirement(todo.pop())
@@ -94,6 +89,20 @@ def packages_of(described, dockerfile) -> Callable[[str], set[str]]:
     return closure
 
 
+@pytest.fixture(scope="session")
+def packages_of(described, dockerfile, needed_by) -> Callable[[str], set[str]]:
+    """A function of a target that gives the names of the packages in its image, what they need in turn included."""
+
+    @functools.cache
+    def closure(target: str) -> set[str]:
+        installs = " ".join(dockerfile.stages[f"packages-{target}"].all("RUN"))
+        extras = re.search(r"install_packages\.sh (.*)", installs)[1].split()
+        return needed_by(*(line for extra in extras for line in described["optional-dependencies"][extra]))
+
+    return closure
+
+
+@functools.cache
 def _needed(name: str, extra: str) -> list[str]:
     needed = [Requirement(line) for line in importlib.metadata.requires(name) or []]
     chosen = [each for each in needed if each.marker is None or each.marker.evaluate({"extra": extra})]
