@@ -60,6 +60,8 @@ class Failure:
     message: str
     failures: int = 1
     """How often the task failed so far, this failure included."""
+    attempts: int = 1
+    """Attempts that Argo itself made before it gave up."""
 
     @property
     def is_retried(self) -> bool:
@@ -101,7 +103,7 @@ def _diagnose_one(
     else:
         kind, message = _from_workflow(run, one, cluster)
     message = message or one.message
-    return Failure(one.step, one.number, kind, message, max(1, one.failures))
+    return Failure(one.step, one.number, kind, message, max(1, one.failures), one.attempts)
 
 
 def explain_pod(cluster: Cluster, pod: PodState) -> tuple[Kind, str]:

@@ -43,12 +43,12 @@ def plan_retry(failures: Sequence[Failure], graph: Graph) -> RetryPlan | None:
     """Return the retry of a run with these failures, or None where none is due.
 
     Every failure must be of a kind that another attempt can overcome: a retry starts all failed tasks again. A task is
-    retried as often as its step's ``retries`` allow; the wait doubles each time.
+    retried as often as its step's ``retries`` allow, those by Argo included; the wait doubles each time.
     """
     if not failures or not all(one.is_retried for one in failures):
         return None
     limits = {one: graph.retries.get(one.step, DRIVER_RETRIES) for one in failures}
-    if any(one.failures > limit for one, limit in limits.items()):
+    if any(one.failures + one.attempts - 1 > limit for one, limit in limits.items()):
         return None
     last = max(failures, key=lambda one: one.failures)
     wait_s = min(FIRST_WAIT_S * 2 ** (last.failures - 1), LONGEST_WAIT_S)

@@ -27,6 +27,8 @@ class StepState:
     message: str = ""
     failures: int = 0
     """How often the task failed so far, retries of the run included."""
+    attempts: int = 1
+    """Attempts that Argo itself made since the run was last started or retried."""
     node: str = ""
     """Name of the task's Argo node; "" where it is unknown."""
 
@@ -56,6 +58,7 @@ def was_stopped(run: Any) -> bool:
 
 def _by_name(tasks: Sequence[NamedTask], graph: Graph) -> list[StepState]:
     found: dict[tuple[str, int | None], StepState] = {}
+    attempts = {one.name.text: one.children for one in tasks if one.name.parts[-1] == "executor"}
     for one in tasks:
         name = one.name
         step, is_driver = step_name(name.task), name.is_driver
@@ -66,7 +69,8 @@ def _by_name(tasks: Sequence[NamedTask], graph: Graph) -> list[StepState]:
         if not is_driver and step not in (graph.steps or (step,)):
             continue
         message = _message(one.detail) or ("its driver failed" if is_driver else "")
-        state = StepState(step or ROOT_DRIVER, name.iteration, one.state, message, one.failures, name.text)
+        made = max(1, attempts.get(f"{name.text}(0).executor", 1), attempts.get(f"{name.text}.executor", 1))
+        state = StepState(step or ROOT_DRIVER, name.iteration, one.state, message, one.failures, made, name.text)
         known = found.get((state.step, state.number))
         # The whole pipeline can be tried again within one workflow: what has begun counts, not what never will.
         if known is None or _begun(state) >= _begun(known):

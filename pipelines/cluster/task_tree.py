@@ -28,6 +28,11 @@ class NamedTask:
         """How often the task failed: a retry of the run puts it back to RUNNING and keeps the history."""
         return sum(status.state == "FAILED" for status in self.detail.state_history or [])
 
+    @property
+    def children(self) -> int:
+        """Number of children: of an executor's retry node, the attempts that Argo itself made."""
+        return len(self.detail.child_tasks or [])
+
 
 def named_tasks(details: Sequence[Any]) -> list[NamedTask]:
     """Return the tasks whose node names the ids confirm; empty where the server does not report ids of children.

@@ -176,10 +176,21 @@ GRAPH = Graph(steps=("train_folds",), retries={"train_folds": 3})
         ([Failure("train_folds", 0, "signal", "", 3), Failure("train_folds", 1, "evicted", "", 1)], (3, 240.0)),
         ([Failure("train_folds", 0, "signal", "", 4)], None),
         ([Failure("train_folds", 0, "signal", ""), Failure("train_folds", 1, "out of memory", "")], None),
+        ([Failure("train_folds", 0, "signal", "", 1, 4)], None),
+        ([Failure("train_folds", 0, "signal", "", 1, 2)], (1, 60.0)),
         ([Failure("train_folds", 0, "unknown", "")], None),
         ([], None),
     ],
-    ids=["first", "third", "used up", "beside one that stays", "unknown", "none"],
+    ids=[
+        "first",
+        "third",
+        "used up",
+        "used up by Argo",
+        "some used by Argo",
+        "beside one that stays",
+        "unknown",
+        "none",
+    ],
 )
 def test_a_plan_needs_every_failure_to_be_worth_another_attempt(monkeypatch, failures, expected):
     monkeypatch.setattr(run_retries, "FIRST_WAIT_S", 60.0)

@@ -103,6 +103,14 @@ def test_names_of_recorded_pods_are_those_that_the_fake_writes():
     assert expected <= names
 
 
+def test_attempts_that_argo_made_are_counted():
+    run = recorded("run_succeeded_five_folds")
+    attempts = {(one.step, one.number): one.attempts for one in steps_of(run, GRAPH)}
+    # A pod of fold 3 was deleted, and Argo tried again.
+    assert attempts.pop(("train_folds", 3)) == 2
+    assert set(attempts.values()) == {1}
+
+
 def test_folds_are_told_apart_while_they_run():
     states = {"pull-dataset": "SUCCEEDED", "train-folds": {0: "SUCCEEDED", 1: "RUNNING", 2: "FAILED"}}
     found = [(one.number, one.state) for one in steps_of(run_of(argo.tasks(states)), GRAPH) if one.number is not None]
