@@ -31,7 +31,7 @@ def explain_steps(
             found.append(StepState(pod.step, pod.number, "PENDING", pod.why_stuck))
     if cluster and run.state == "RUNNING":
         found = _with_waits(found, cluster, run.run_id, graph)
-    if run.state in ("FAILED", "CANCELED"):
+    if run.state in ("FAILED", "CANCELED") or any(one.state == "FAILED" for one in found):
         found = _with_failures(found, connection, run, pods, cluster)
     return found
 

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from pipelines.cluster.failures import explain_pod
 from pipelines.cluster.graph import Graph
 from pipelines.cluster.kubernetes_access import Cluster, UnaskedError
 from pipelines.cluster.pod_logs import pod_log, progress_in
 from pipelines.cluster.pods import PodState, pods_of
-from pipelines.cluster.steps import StepState
+from pipelines.cluster.steps import ROOT_DRIVER, StepState
 from pipelines.cluster.workflow import WaitingAttempt, waiting_attempts, workflow_nodes
 from spine.progress import ProgressEvent
 
@@ -56,6 +57,7 @@ class PodWatch:
             self.report("no pod yet: Kubeflow has not made the first; it may wait for its controller or for a quota")
         for pod in self.pods:
             self._report_stuck(pod)
+            self._report_failed_driver(self.cluster, pod)
         self._report_queues()
         self._look_at_attempts(self.cluster, steps, graph)
         for pod in self.pods:
@@ -77,6 +79,14 @@ class PodWatch:
         if pod.why_stuck and (pod.name, kind) not in self._stuck:
             self._stuck.add((pod.name, kind))
             self.report(f"{self.name(pod.step, pod.number)} can't start: {pod.why_stuck}")
+
+    def _report_failed_driver(self, cluster: Cluster, pod: PodState) -> None:
+        """Report a driver of Kubeflow Pipelines that failed: Argo tries it again while nothing else runs."""
+        if not pod.node.is_driver or pod.phase != "Failed" or (pod.name, "driver") in self._stuck:
+            return
+        self._stuck.add((pod.name, "driver"))
+        name = pod.step if pod.step == ROOT_DRIVER else f"driver of {self.name(pod.step, pod.number)}"
+        self.report(f"{name} failed: {explain_pod(cluster, pod)[1] or 'no reason reported'}")
 
     def _report_queues(self) -> None:
         queued = Counter((pod.step, pod.queue) for pod in self.pods if pod.phase == "Pending" and pod.queue)

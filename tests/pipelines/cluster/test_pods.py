@@ -226,6 +226,20 @@ def test_reasons_that_alternate_while_an_image_is_missing_are_one_line(kfp, kube
     assert submit().err.count("can't start") == 1
 
 
+def test_a_driver_that_fails_is_reported_while_kubeflow_tries_again(kfp, kubernetes, submit, spineline, profile):
+    def failing(run):
+        kubernetes.pods = [pod(run=run.run_id, node=argo.driver(), phase="Failed", ended=("Error", 1))]
+        name = kubernetes.pods[0].metadata.name
+        kubernetes.logs[name] = "F1130 22:24:14.2       1 main.go:127] KFP driver: could not reach the store\n"
+        at("RUNNING", argo.tasks({}, drivers={"root": "FAILED"}))(run)
+
+    kfp.script = [failing, failing, at("SUCCEEDED")]
+    assert submit().err.count("root driver failed: KFP driver: could not reach the store") == 1
+    kfp.script = [failing]
+    status = spineline("status", kfp.runs[0].run_id, "--profile", profile)
+    assert "KFP driver: could not reach the store" in status.out
+
+
 def test_the_wait_before_argos_next_attempt_is_shown(kfp, kubernetes, submit):
     def waiting(run):
         kubernetes.workflow_nodes[run.run_id] = list(argo.wait_nodes("train-folds", 1, reason="pod deleted"))
