@@ -1,5 +1,6 @@
 """A connection to Kubeflow Pipelines: kfp's own client, every answer looked at, every fault told in one line."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,12 @@ from spine.errors import InvalidValueError
 TIMEOUT_S = (5.0, 30.0)
 """Seconds to wait for a connection, and for an answer."""
 SUBMISSION = Patience(lost_s=300.0)
-_UI_WITHOUT_API = "apiServerReady"
+FORWARDED_READ = Patience(lost_s=60.0)
+"""How long a read waits for another pod behind a port-forward."""
+_PAGES_SIGN = "apiServerReady"
+"""What the user interface adds to the API's health."""
+_UI_SERVICE = "ml-pipeline-ui"
+_LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 Told = Callable[[str], None]
 """Told what the user should know meanwhile, a line at a time."""
@@ -33,6 +39,8 @@ class Connection:
         self.host = host
         self._forward = forward
         self._http = http_of(client)
+        self._is_insisting = False
+        self._has_pages = False
         self.namespace: str | None = None
         """What requests name: the user's namespace where Kubeflow has many users, None where it has one."""
 
@@ -41,6 +49,8 @@ class Connection:
         from kfp_server_api.exceptions import ApiException, ApiTypeError, OpenApiException
         from urllib3.exceptions import HTTPError
 
+        if self._forward:
+            self._forward.ensure()
         self._http.last_response = None
         try:
             answer = call(**arguments, _request_timeout=TIMEOUT_S)
@@ -64,6 +74,12 @@ class Connection:
         self._require_json()
         return answer
 
+    def read(self, call: Callable[..., Any], **arguments: Any) -> Any:
+        """Make one request that changes nothing; it is made again where a port-forward loses it."""
+        if self._forward is None or self._is_insisting:
+            return self.ask(call, **arguments)
+        return self.insist(lambda: self.ask(call, **arguments), on_wait=_LOG.warning, patience=FORWARDED_READ)
+
     def read_json(self, path: str) -> Any:
         """Return what is below ``/apis/v2beta1/`` at ``path``, for endpoints that kfp's client has no method for."""
         client = self.api.runs.run_service_get_run.__self__.api_client
@@ -79,7 +95,7 @@ class Connection:
                 _request_timeout=_request_timeout,
             )
 
-        return self.ask(call)
+        return self.read(call)
 
     def insist(self, attempt: Callable[[], T], *, on_wait: Told, patience: Patience | None = None) -> T:
         """Call ``attempt`` until the connection holds; ``on_wait`` is told why there is a wait, and that it is over.
@@ -88,8 +104,11 @@ class Connection:
         """
         waits = Waits(patience or SUBMISSION)
         while True:
+            self._is_insisting = True
             try:
-                self._reopen(is_dead=waits.lost_in_a_row > 1)
+                # One that lives on although its pod is gone looks well until a request is lost.
+                if self._forward and waits.lost_in_a_row:
+                    self._forward.restart()
                 answer = attempt()
             except ClusterError as error:
                 wait_s = waits.after(error)
@@ -101,6 +120,8 @@ class Connection:
                 if waits.count:
                     on_wait("connected again")
                 return answer
+            finally:
+                self._is_insisting = False
 
     def wrong(self, why: str) -> WrongEndpointError:
         """Return the error of an answer that Kubeflow Pipelines would not give."""
@@ -115,10 +136,11 @@ class Connection:
 
     def meet(self) -> None:
         """Ask who answers, and for whom; raises WrongEndpointError where it is not Kubeflow Pipelines."""
-        health = self.ask(self.api.healthzs.healthz_service_get_healthz)
+        health = self.read(self.api.healthzs.healthz_service_get_healthz)
+        self._has_pages = _PAGES_SIGN in str(self._http.last_response.data)
         is_shared = getattr(health, "multi_user", None)
         if not isinstance(is_shared, bool):
-            if _UI_WITHOUT_API in str(self._http.last_response.data):
+            if self._has_pages:
                 raise ConnectionLostError(f"{self.place}: the API behind its pages is away; expected one that is ready")
             raise self.wrong("it doesn't say whether it has many users")
         if is_shared and not self.endpoint.namespace:
@@ -126,13 +148,6 @@ class Connection:
                 "kubeflow.namespace", None, expected=f"the user's namespace: {self.place} has many users"
             )
         self.namespace = self.endpoint.namespace if is_shared else None
-
-    def _reopen(self, *, is_dead: bool) -> None:
-        """Start kubectl again where the port-forward has ended, or where nothing comes through it any more."""
-        if self._forward and is_dead:
-            self._forward.restart()
-        elif self._forward:
-            self._forward.ensure()
 
     @property
     def place(self) -> str:
@@ -144,7 +159,9 @@ class Connection:
         """Return the address of a run in the user interface."""
         page = f"/#/runs/details/{run_id}"
         if self._forward:
-            return f"http://localhost:8080{page} (while `{self._forward.by_hand(8080)}` runs)"
+            # The API's own service has no pages; those of its namespace have.
+            service = None if self._has_pages else _UI_SERVICE
+            return f"http://localhost:8080{page} (while `{self._forward.by_hand(8080, service=service)}` runs)"
         return f"{shown_host(self.host)}{page}"
 
     def _fault(self, error: Any) -> ClusterError:

@@ -22,7 +22,7 @@ class Endpoint(Value):
     """File with the token of a service account, read again whenever it changes."""
     cookies_file: Path | None = None
     """File with the cookies of a login by browser, such as ``oauth2_proxy_kubeflow=…``."""
-    port_forward: Annotated[str, Field(pattern=r"^[a-z0-9-]+/[a-z0-9-]+(:[0-9]{1,5})?$")] | None = None
-    """A service to reach through kubectl instead of a host, such as ``kubeflow/ml-pipeline-ui``."""
+    port_forward: Annotated[str, Field(pattern=r"^[a-z0-9-]+/[a-z0-9-]+(:[1-9][0-9]{0,4})?$")] | None = None
+    """Service to reach through kubectl instead of a host, as namespace/service or namespace/service:port."""
     ca_file: Path | None = None
     """Certificate of the authority that signed the host's own, in PEM."""

@@ -1,6 +1,7 @@
 """A service in the cluster reached through kubectl: a child process that is started, watched and ended with us."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ from pipelines.cluster.errors import ClusterError, ConnectionLostError
 from spine.settings import child_environment
 from spine.workers import signal_after_parent
 
+_HTTP_PORT = 80
 _START_S = 20.0
 _END_S = 5.0
 
@@ -21,8 +23,11 @@ class Forward:
     """``kubectl port-forward`` to one service, on one free port of this machine for as long as it is open."""
 
     def __init__(self, target: str) -> None:
-        """Take a free port for ``target``, such as ``kubeflow/ml-pipeline-ui`` or ``kubeflow/ml-pipeline-ui:80``."""
+        """Take a free port for ``target``, such as ``kubeflow/ml-pipeline-ui`` or ``kubeflow/ml-pipeline:8888``."""
         self._target = target
+        self._namespace, _, service = target.partition("/")
+        self._service, _, remote = service.partition(":")
+        self._remote = int(remote) if remote else None
         self._port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
         # A file: nobody reads a pipe for days, and kubectl would stand still once it is full.
@@ -51,7 +56,11 @@ class Forward:
         )
 
     def restart(self) -> None:
-        """End kubectl and start it anew: it can live on although nothing comes through it any more."""
+        """End kubectl and start it anew.
+
+        It forwards to one pod, and does not follow the service to another: once that pod is deleted, kubectl ends with
+        "lost connection to pod", or lives on and closes every connection without an answer.
+        """
         self._end()
         self.ensure()
 
@@ -60,21 +69,24 @@ class Forward:
         self._end()
         self._errors.close()
 
-    def by_hand(self, port: int) -> str:
-        """Return the command by which a person reaches the service at ``port``."""
-        return " ".join(self._command(port))
+    def by_hand(self, port: int, *, service: str | None = None) -> str:
+        """Return the command by which a person reaches the service at ``port``, or ``service``, at its port 80."""
+        if service is None:
+            return " ".join(self._command(self._service, local=port, remote=self._remote or _HTTP_PORT))
+        return " ".join(self._command(service, local=port, remote=_HTTP_PORT))
 
-    def _command(self, port: int) -> list[str]:
-        namespace, _, service = self._target.partition("/")
-        name, _, theirs = service.partition(":")
-        command = ["kubectl", "--namespace", namespace, "port-forward", "--address", "127.0.0.1", f"service/{name}"]
-        return [*command, f"{port}:{theirs or 80}"]
+    def _command(self, service: str, *, local: int, remote: int) -> list[str]:
+        command = ["kubectl", "--namespace", self._namespace, "port-forward", "--address", "127.0.0.1"]
+        return [*command, f"service/{service}", f"{local}:{remote}"]
 
     def _start(self) -> "subprocess.Popen[bytes]":
+        if self._remote is None:
+            self._remote = _service_port(self._namespace, self._service)
+        command = self._command(self._service, local=self._port, remote=self._remote)
         try:
             # In a session of its own: Ctrl-C is for the command, which ends kubectl when it no longer needs it.
             return subprocess.Popen(
-                self._command(self._port),
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._errors,
@@ -84,7 +96,7 @@ class Forward:
                 env=child_environment(),
             )
         except FileNotFoundError as error:
-            raise ClusterError("kubectl: not found; expected it on the PATH for kubeflow.port_forward") from error
+            raise _no_kubectl() from error
 
     def _end(self) -> None:
         """End kubectl, politely at first."""
@@ -119,6 +131,47 @@ def forwarded(target: str | None) -> Iterator[Forward | None]:
         yield forward
     finally:
         forward.close()
+
+
+def _service_port(namespace: str, service: str) -> int:
+    """Return the port of a service that HTTP is expected at: 80, its only one, or the one named ``http``.
+
+    Raises ConnectionLostError where kubectl can't read the service, ClusterError where several ports could be meant.
+    """
+    command = ["kubectl", "--namespace", namespace, "get", f"service/{service}", "--output", "json"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_START_S, check=False, env=child_environment()
+        )
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"]
+            raise ConnectionLostError(
+                f"kubectl get service/{service}: {lines[-1]}; expected a service in namespace '{namespace}' that"
+                " kubectl can reach"
+            )
+        ports = {int(one["port"]): one.get("name") for one in json.loads(done.stdout)["spec"]["ports"]}
+    except FileNotFoundError as error:
+        raise _no_kubectl() from error
+    except subprocess.TimeoutExpired as error:
+        raise ConnectionLostError(
+            f"kubectl get service/{service}: no answer within {_START_S:g} s; expected a cluster that kubectl can reach"
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError):
+        ports = {}
+    if _HTTP_PORT in ports:
+        return _HTTP_PORT
+    named = [port for port, name in ports.items() if name == "http" or len(ports) == 1]
+    if len(named) != 1:
+        shown = ", ".join(map(str, ports)) or "none"
+        raise ClusterError(
+            f"service {namespace}/{service} has the ports {shown}; expected kubeflow.port_forward with one of them,"
+            f" such as {namespace}/{service}:{next(iter(ports), 8888)}"
+        )
+    return named[0]
+
+
+def _no_kubectl() -> ClusterError:
+    return ClusterError("kubectl: not found; expected it on the PATH for kubeflow.port_forward")
 
 
 def _end_with_parent() -> None:

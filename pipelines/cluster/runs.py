@@ -35,7 +35,7 @@ def find_run(connection: Connection, name: str) -> Any:
 
 def get_run(connection: Connection, run_id: str) -> Any:
     """Return a run as it is now."""
-    run = connection.ask(connection.api.runs.run_service_get_run, run_id=run_id)
+    run = connection.read(connection.api.runs.run_service_get_run, run_id=run_id)
     if getattr(run, "run_id", None) != run_id:
         raise connection.wrong(f"it answers a request for run {run_id} with something else")
     return run
@@ -78,7 +78,7 @@ def graph_of_run(connection: Connection, run: Any) -> Graph:
     if not (reference and reference.pipeline_id and reference.pipeline_version_id):
         return Graph()
     try:
-        version = connection.ask(
+        version = connection.read(
             connection.api.pipelines.pipeline_service_get_pipeline_version,
             pipeline_id=reference.pipeline_id,
             pipeline_version_id=reference.pipeline_version_id,
@@ -107,7 +107,7 @@ def pages(connection: Connection, call: Callable[..., Any], *, field: str, **arg
     given = {name: value for name, value in arguments.items() if value is not None}
     token = ""
     while True:
-        page = connection.ask(call, page_size=_PAGE, page_token=token, **given)
+        page = connection.read(call, page_size=_PAGE, page_token=token, **given)
         yield from getattr(page, field) or []
         token = page.next_page_token or ""
         if not token:

@@ -38,6 +38,7 @@ def test_a_port_forward_is_opened_for_the_command_and_ended_with_it(kubectl, ask
     assert told.code == 0, told.err
     (call,) = kubectl.calls
     assert call.startswith("--namespace kubeflow port-forward --address 127.0.0.1 service/ml-pipeline-ui ")
+    assert call.endswith(":80")
     with socket.socket() as attempt:
         assert attempt.connect_ex(("127.0.0.1", kubectl.port)) != 0
 
@@ -54,28 +55,125 @@ def test_no_kubectl_is_told(ask, monkeypatch, tmp_path):
     assert "kubectl: not found" in ask(**FORWARDED).error
 
 
-def test_a_port_forward_that_ends_is_opened_again_and_the_run_not_lost(kubectl, kfp, followed):
-    def break_off(run):
-        os.kill(kubectl.process, signal.SIGKILL)
+@pytest.mark.parametrize(
+    ("target", "ports", "remote"),
+    [
+        ("kubeflow/ml-pipeline-ui", {"http": 80}, 80),
+        ("kubeflow/ml-pipeline-ui", {"http": 3000}, 3000),
+        ("kubeflow/ml-pipeline-ui", {"pages": 8080}, 8080),
+        ("kubeflow/ml-pipeline", {"http": 8888, "grpc": 8887}, 8888),
+        ("kubeflow/ml-pipeline:8888", {"http": 8888, "grpc": 8887}, 8888),
+        ("tools/kfp:9000", {"http": 80, "other": 9000}, 9000),
+    ],
+)
+def test_the_port_is_the_named_one_or_the_one_of_the_service(kubectl, ask, target, ports, remote):
+    kubectl.serve(**ports)
+    told = ask(port_forward=target)
+    assert told.code == 0, told.err
+    namespace, service = target.split(":")[0].split("/")
+    assert kubectl.calls[0].startswith(f"--namespace {namespace} port-forward --address 127.0.0.1 service/{service} ")
+    assert kubectl.calls[0].endswith(f":{remote}")
+
+
+def test_a_service_with_several_ports_is_refused_with_their_numbers(kubectl, ask):
+    kubectl.serve(one=8001, two=8002)
+    told = ask(port_forward="kubeflow/ml-pipeline")
+    assert told.code == 2
+    assert "has the ports 8001, 8002; expected kubeflow.port_forward with one of them" in told.error
+
+
+def test_a_port_that_the_service_does_not_have_quotes_kubectl(kubectl, ask):
+    told = ask(port_forward="kubeflow/ml-pipeline-ui:8888")
+    assert told.code == 2
+    assert "Service ml-pipeline-ui does not have a service port 8888" in told.error
+
+
+@pytest.mark.parametrize("target", ["ml-pipeline-ui", "kubeflow/ml-pipeline:http", "kubeflow/ml-pipeline:0"])
+def test_what_is_not_a_service_is_refused(kubectl, ask, target):
+    told = ask(port_forward=target)
+    assert told.code == 2
+    assert "port_forward" in told.error
+
+
+@pytest.mark.parametrize(
+    ("target", "ports", "has_pages", "command"),
+    [
+        ("kubeflow/ml-pipeline-ui", {"http": 80}, True, "service/ml-pipeline-ui 8080:80"),
+        ("kubeflow/pages:3000", {"http": 3000}, True, "service/pages 8080:3000"),
+        ("kubeflow/ml-pipeline:8888", {"http": 8888}, False, "service/ml-pipeline-ui 8080:80"),
+    ],
+)
+def test_the_link_to_a_run_leads_to_pages_whatever_is_forwarded(
+    kubectl, kfp, spineline, write_profile, target, ports, has_pages, command
+):
+    kubectl.serve(**ports)
+    kfp.has_pages = has_pages
+    profile = write_profile({"port_forward": target})
+    told = spineline("run", "--on", "kubernetes", "--profile", profile, "--folds", "0,1", "--detach")
+    assert told.code == 0, told.err
+    page = f"http://localhost:8080/#/runs/details/{kfp.runs[0].run_id}"
+    assert f"{page} (while `kubectl --namespace kubeflow port-forward --address 127.0.0.1 {command}` runs)" in told.out
+
+
+def lose(kubectl):
+    process = kubectl.process
+    kubectl.lose_pod(pending=1)
+    while is_there(process):
+        time.sleep(0.01)
+
+
+PODS_LOST = {
+    "ends": lose,
+    "is killed": lambda kubectl: os.kill(kubectl.process, signal.SIGKILL),
+    "lives on and closes connections": lambda kubectl: kubectl.hang(),
+    "lives on in silence": lambda kubectl: kubectl.hang(is_silent=True),
+}
+
+
+@pytest.mark.parametrize("how", PODS_LOST)
+def test_a_run_is_followed_on_where_the_pod_behind_the_forward_is_lost(kubectl, kfp, followed, how):
+    def lost(run):
+        PODS_LOST[how](kubectl)
         at("RUNNING")(run)
 
-    kfp.script = [at("RUNNING"), break_off, at("RUNNING"), at("SUCCEEDED")]
+    kfp.script = [at("RUNNING"), lost, at("RUNNING"), at("SUCCEEDED")]
     told = followed()
     assert told.code == 0, told.err
-    assert len(kubectl.calls) == 2
-    assert "kubectl --namespace kubeflow port-forward" in told.out
+    assert 2 <= len(kubectl.calls) <= 3
     assert len(kfp.runs) == 1
 
 
-def test_a_port_forward_that_lives_on_and_lets_nothing_through_is_started_anew(kubectl, kfp, followed):
-    def go_deaf(run):
-        kubectl.go_deaf()
-        at("RUNNING")(run)
+@pytest.mark.parametrize("how", PODS_LOST)
+def test_a_command_that_asks_once_gets_its_answer_where_the_pod_is_lost(kubectl, kfp, ask, how):
+    fired = []
 
-    kfp.script = [at("RUNNING"), go_deaf, at("RUNNING"), at("SUCCEEDED")]
-    told = followed()
+    def fault(method, path):
+        if path.endswith("/recurringruns") and not fired:
+            fired.append(path)
+            PODS_LOST[how](kubectl)
+
+    kfp.fault = fault
+    told = ask(**FORWARDED)
     assert told.code == 0, told.err
-    assert len(kubectl.calls) == 2
+    assert fired
+    assert 2 <= len(kubectl.calls) <= 3
+
+
+def test_a_write_that_was_lost_is_not_repeated_blindly(kubectl, kfp, submit, spineline, write_profile):
+    assert submit("--detach").code == 0
+    kfp.runs[0].state = "RUNNING"
+    sent = []
+
+    def fault(method, path):
+        if path.endswith(":terminate"):
+            sent.append(path)
+            kubectl.hang()
+
+    kfp.fault = fault
+    told = spineline("stop", kfp.runs[0].run_id, "--profile", write_profile(FORWARDED))
+    assert told.code == 2
+    assert "the connection was closed" in told.error
+    assert len(sent) == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
