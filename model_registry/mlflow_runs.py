@@ -66,8 +66,11 @@ class MlflowRuns(MlflowConnection):
                 raise InvalidValueError("Kubeflow run", kubeflow_run, expected="the id of a run")
             condition += f" and tags.`{KUBEFLOW_RUN_TAG}` = '{kubeflow_run}'"
         with self._reported():
+            experiment = self._client.get_experiment_by_name(EXPERIMENT)
+            if experiment is None:
+                return []
             found: Sequence[Run] = self._client.search_runs(
-                [self._experiment()], filter_string=condition, max_results=_MOST_RUNNING
+                [experiment.experiment_id], filter_string=condition, max_results=_MOST_RUNNING
             )
         return [_running(run.info.run_id, run.data.tags) for run in found]
 

@@ -83,6 +83,11 @@ def deliver(candidate_folder: Path, *, candidate_name: str, journals: Mapping[in
     return parent
 
 
+def is_delivered(journal: Path) -> bool:
+    """Tell whether MLflow has all that a journal holds."""
+    return not _pending(journal)
+
+
 class LiveTracking:
     """Delivers journals from a daemon thread every ``period_s``; whatever fails is tried again, up to 30 s apart.
 

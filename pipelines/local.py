@@ -86,8 +86,9 @@ def run_local(
     on_event: Callable[[ProgressEvent], None],
     fold_groups: list[list[int]] | None = None,
     environment: Mapping[str, str] | None = None,
+    prepare: Callable[[], object] | None = None,
 ) -> LocalRun:
-    """Run ``pipeline`` to its end and return what its steps made.
+    """Run ``pipeline`` to its end and return what its steps made; ``prepare`` is called once no other run is left.
 
     Raises StepFailedError with the failing step's message and log, RunInterruptedError on SIGINT or SIGTERM after
     every child has ended, RunInProgressError where the root is in use.
@@ -107,6 +108,8 @@ def run_local(
     )
     events = run.folder / "events.jsonl"
     with _only_run(root) as lock, run.log.open("wb") as log, _signals_raised():
+        if prepare:
+            prepare()
         driver = subprocess.Popen(
             [sys.executable, "-m", "pipelines.local_driver", str(specification)],
             stdin=subprocess.DEVNULL,

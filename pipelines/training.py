@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.train_folds.devices import find_devices
 from model_registry.policy import Policy
+from model_registry.run_endings import end_dead_trainings
 from model_registry.verdict import Verdict
 from pipelines.local import LocalRun, run_local
 from pipelines.profile import Profile
@@ -116,6 +117,7 @@ def train_on_this_machine(request: TrainingRequest, *, on_event: Callable[[Progr
         on_event=on_event,
         fold_groups=groups,
         environment={"SPINELINE_TRAINING_THREADS": str(max(1, settings().cpu_threads // side_by_side))},
+        prepare=lambda: end_dead_trainings(root, settings()),
     )
     return _outcome(run, root=root, groups=len(groups))
 

@@ -101,6 +101,27 @@ class JournalReader:
                     yield Entry.model_validate_json(line), offset
 
 
+def last_status(path: Path) -> Status | None:
+    """Return the newest status of a journal, or None where it has none."""
+    if not path.is_file():
+        return None
+    for line in reversed(path.read_bytes().splitlines()):
+        if b'"status"' in line:  # a journal has thousands of lines without
+            with contextlib.suppress(ValidationError):
+                status = Entry.model_validate_json(line).status
+                if status:
+                    return status
+    return None
+
+
+def end_journal(path: Path, status: Status) -> bool:
+    """Append the end of a run whose process could not, where the journal says RUNNING; return whether it did."""
+    if last_status(path) != "RUNNING":
+        return False
+    Journal(path).status(status)
+    return True
+
+
 def _append_whole(path: Path, line: bytes) -> bool:
     """Append a line in one write, behind the end of a line; return whether all of it was written."""
     handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)

@@ -54,6 +54,23 @@ def held(
         os.close(handle)
 
 
+def is_free(folder: Path) -> bool:
+    """Tell whether no process holds a folder; False also where that cannot be found out.
+
+    Not to be called by a process that holds the folder itself: it would let go of it.
+    """
+    try:
+        handle = os.open(folder / _FILE, os.O_RDWR)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    try:
+        return _is_ours(handle)
+    finally:
+        os.close(handle)
+
+
 def _is_ours(handle: int) -> bool:
     try:
         # A record lock, which forked workers do not inherit.

@@ -111,6 +111,12 @@ def opt_out_of_telemetry() -> None:
         os.environ.setdefault(name, value)
 
 
+def limit_mlflow_waits() -> None:
+    """Let MLflow's library give up on a server within half a minute, unless the user has said otherwise."""
+    for name, value in _PATIENCE.items():
+        os.environ.setdefault(name, value)
+
+
 def child_environment(**extra: str) -> dict[str, str]:
     """Return the environment for a child process: this one's, unbuffered, with ``extra`` set.
 

@@ -10,15 +10,27 @@ from typing import Literal, get_args
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from components.monitor_root.families import gauge, of_ledger, of_replicas, of_training, of_verdicts
+from components.monitor_root.families import gauge, of_ledger, of_mlflow, of_replicas, of_training, of_verdicts
 from components.monitor_root.folds import Trainings
 from components.monitor_root.ledger import RegistryWatch
+from components.monitor_root.reconciler import Reconciler
 from components.monitor_root.verdicts import Verdicts
 from spine.errors import MissingPathError, SpinelineError
 from spine.settings import Settings
 
 Part = Literal["root", "training", "verdicts", "ledger", "replicas"]
 _LOG = logging.getLogger(__name__)
+
+
+class MlflowCollector(Collector):
+    """How MLflow stands beside the ledger, by the last comparison."""
+
+    def __init__(self, reconciler: Reconciler) -> None:
+        self._reconciler = reconciler
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield what the last comparison found."""
+        yield from of_mlflow(self._reconciler.standing())
 
 
 class RootCollector(Collector):

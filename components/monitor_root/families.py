@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from components.monitor_root.folds import FoldStanding, Training
 from components.monitor_root.ledger import LedgerStanding
+from components.monitor_root.reconciler import MlflowStanding
 from components.monitor_root.verdicts import Judged
 from model_registry.ledger import Kind
 from model_registry.replicas import ReplicaReport
@@ -111,6 +112,29 @@ def of_replicas(reports: Sequence[ReplicaReport]) -> Iterator[Metric]:
     yield gauge("replicas", told, ("version", "freshness"), [(key, count) for key, count in servers.items()])
     yield gauge("replicas_failing", "Servers that can't bring a version live.", (), [((), failing)])
     yield gauge("replicas_cut_off", "Servers that can't follow the ledger.", (), [((), cut_off)])
+
+
+def of_mlflow(mlflow: MlflowStanding | None) -> Iterator[Metric]:
+    """Yield how MLflow stands beside the ledger; nothing where there is no MLflow, or before the first comparison."""
+    if mlflow is None or mlflow.is_reachable is None:
+        return
+    unrepaired = None if mlflow.differences is None else len(mlflow.differences)
+    for name, told, value in (
+        ("mlflow_reachable", "1 where MLflow answers.", float(mlflow.is_reachable)),
+        ("mlflow_differences", "Differences between MLflow and the ledger that only a person can repair.", unrepaired),
+        (
+            "mlflow_reconciled_timestamp_seconds",
+            f"When MLflow was last made equal to the ledger, {_SINCE}",
+            mlflow.reconciled_at_s,
+        ),
+    ):
+        yield gauge(name, told, (), [((), value)])
+    yield CounterMetricFamily("spineline_mlflow_failures", "Comparisons with MLflow that failed.", mlflow.failures)
+    ended = CounterMetricFamily("spineline_mlflow_runs_ended", "Runs of dead trainings ended.", labels=("status",))
+    for status in get_args(Status):
+        if status != "RUNNING":
+            ended.add_metric((status.lower(),), mlflow.ended.get(status, 0))
+    yield ended
 
 
 def gauge(name: str, told: str, labels: Sequence[str], rows: Sequence[_Row]) -> Metric:

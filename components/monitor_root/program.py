@@ -1,9 +1,12 @@
-"""Tell Prometheus how a shared root stands: trainings, verdicts, ledger and servers, also when no pod is left to ask.
+"""Report the state of a shared root to Prometheus, and keep MLflow equal to the ledger and to the trainings below it.
 
-Answers GET /metrics and GET /healthz until SIGTERM. Only reads: the root may be mounted read-only, and the ledger's
-store (SPINELINE_LEDGER) needs no more than the right to list and get. The root is looked at when it is scraped, at most
-once in --pause seconds; of a journal only what is new is read. Labels name the candidates and evaluations that were
-active in the last --days days, at most 20 of each, by the first 12 digits of their digests.
+Answers GET /metrics and GET /healthz until SIGTERM. The root is only read and may be mounted read-only; for the
+ledger's store (SPINELINE_LEDGER) the right to list and get is enough. The root is read at a scrape, at most once in
+--pause seconds; of a journal only what is new is read. Labels name the candidates and evaluations that were active in
+the last --days days, at most 20 of each, by the first 12 digits of their digests.
+
+Every --reconcile seconds MLflow's aliases and tags are compared with the ledger, and what differs is written. A
+training whose heartbeat has not changed for --dead-after seconds is dead: its RUNNING runs in MLflow are ended.
 """
 
 import argparse
@@ -15,22 +18,28 @@ from pathlib import Path
 from spine.arguments import Arguments
 from spine.errors import InvalidValueError
 from spine.logs import run_program
-from spine.settings import settings
+from spine.settings import limit_mlflow_waits, settings
 
 PORT = 8643
 _LOG = logging.getLogger(__name__)
 
 
-def monitor(*, root: Path, host: str, port: int, days: float, pause_s: float) -> str:
+def monitor(
+    *, root: Path, host: str, port: int, days: float, pause_s: float, reconcile_s: float, dead_after_s: float
+) -> str:
     """Answer until SIGTERM or SIGINT; raises MonitorPortError where the port can't be had."""
-    from components.monitor_root.collector import RootCollector
+    from components.monitor_root.collector import MlflowCollector, RootCollector
+    from components.monitor_root.reconciler import Reconciler
     from components.monitor_root.server import answering
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    collector = RootCollector(root, settings(), days=days, pause_s=pause_s)
-    with answering(collector, host=host, port=port) as url:
+    limit_mlflow_waits()
+    services = settings().model_copy(update={"root": root})
+    collector = RootCollector(root, services, days=days, pause_s=pause_s)
+    reconciler = Reconciler(root, services, pause_s=reconcile_s, dead_after_s=dead_after_s)
+    with answering(collector, MlflowCollector(reconciler), host=host, port=port) as url, reconciler:
         _LOG.info("metrics of %s at %s/metrics", root, url)
         stop.wait()
     return f"stopped monitoring {root}"
@@ -54,10 +63,25 @@ def main(argv: list[str] | None = None) -> int:
         parser.add_argument(
             "--pause", type=float, default=10.0, metavar="SECONDS", help="between two looks (default: %(default)s)"
         )
+        parser.add_argument(
+            "--reconcile", type=float, default=15.0, metavar="SECONDS",
+            help="between two comparisons of MLflow with the ledger (default: %(default)s)",
+        )  # fmt: skip
+        parser.add_argument(
+            "--dead-after", type=float, default=300.0, metavar="SECONDS",
+            help="without a change of its heartbeat, after which a training is dead (default: %(default)s)",
+        )  # fmt: skip
         given = parser.parse_args(argv)
         _require(given)
-        root = given.root.expanduser().absolute()
-        return monitor(root=root, host=given.host, port=given.port, days=given.days, pause_s=given.pause)
+        return monitor(
+            root=given.root.expanduser().absolute(),
+            host=given.host,
+            port=given.port,
+            days=given.days,
+            pause_s=given.pause,
+            reconcile_s=given.reconcile,
+            dead_after_s=given.dead_after,
+        )
 
     return run_program(work)
 
@@ -69,3 +93,6 @@ def _require(given: argparse.Namespace) -> None:
         raise InvalidValueError("--days", given.days, expected="more than 0")
     if not given.pause >= 0:
         raise InvalidValueError("--pause", given.pause, expected="0 or more")
+    for name, value in (("--reconcile", given.reconcile), ("--dead-after", given.dead_after)):
+        if not value > 0:
+            raise InvalidValueError(name, value, expected="more than 0")

@@ -25,13 +25,14 @@ class MonitorPortError(SpinelineError):
 
 
 @contextmanager
-def answering(collector: Collector, *, host: str, port: int) -> Iterator[str]:
-    """Answer with what ``collector`` tells for the block, and yield the URL; port 0 takes any free one.
+def answering(*collectors: Collector, host: str, port: int) -> Iterator[str]:
+    """Answer with what ``collectors`` yield for the block, and yield the URL; port 0 takes any free one.
 
     Raises MonitorPortError.
     """
     registry = CollectorRegistry()
-    registry.register(collector)
+    for collector in collectors:
+        registry.register(collector)
     try:
         server = (_ServerOnIpv6 if ":" in host else _Server)((host, port), _Handler)
     except OSError as error:

@@ -22,13 +22,15 @@ from model_registry.tracking import LiveTracking, open_store
 from spine import progress
 from spine.arguments import Arguments
 from spine.errors import InvalidValueError
-from spine.journal import JOURNAL_FILE, Journal, Status
+from spine.heartbeat import Heartbeat
+from spine.journal import JOURNAL_FILE, Journal, Status, end_journal
+from spine.locks import is_free
 from spine.log_lines import about
 from spine.logs import run_program
 from spine.nnunet.checkpoint_files import held, position_of
 from spine.progress import ProgressEvent
 from spine.recipe import Recipe, given_recipe
-from spine.records import FoldCheckpoint, Plan
+from spine.records import RECORD_FILE, FoldCheckpoint, Plan
 from spine.settings import settings
 from spine.steps import run_step
 from spine.storage import short, strict_json
@@ -57,10 +59,10 @@ def train_folds(
         batch_size = int(candidate.configuration["batch_size"])
         with stop_on_signals() as stop, _followed(candidate, recipe, missing) as journal:
             outcomes = run_group(jobs, devices=devices, batch_size=batch_size, stop=stop, on_event=_tell)
-            for outcome in outcomes:
-                if outcome.state == "failed":  # one that was killed could not say so itself
-                    Journal(candidate.fold_folder(outcome.fold) / JOURNAL_FILE).status("FAILED")
-            journal.status(_status(outcomes))
+            _end_journals(candidate, outcomes)
+            status = _status(candidate, outcomes)
+            if status:
+                journal.status(status)
         _raise_unless_done(outcomes)
         records |= {fold: candidate.record(fold) for fold in missing}
     return [record for record in records.values() if record]
@@ -115,6 +117,9 @@ def _followed(candidate: Candidate, recipe: Recipe, folds: Sequence[int]) -> Ite
         journal.tags({KUBEFLOW_RUN_TAG: str(settings().run)})
     journal.parameters(parameters_of(candidate, recipe))
     folders = {fold: candidate.fold_folder(fold) for fold in folds}
+    for folder in folders.values():
+        if is_free(folder):  # an earlier try was killed before it could record its end
+            end_journal(folder / JOURNAL_FILE, "KILLED")
     tracking = LiveTracking(
         candidate.folder,
         candidate_name=f"{recipe.name} {candidate.folder.name}",
@@ -128,6 +133,7 @@ def _followed(candidate: Candidate, recipe: Recipe, folds: Sequence[int]) -> Ite
             )
         except MetricsPortError as error:
             _LOG.warning("%s; each fold's %s is written all the same", error, METRICS_FILE)
+        stack.enter_context(Heartbeat(list(folders.values())))
         stack.enter_context(tracking)
         yield journal
         tracking.close(_TRACKING_PATIENCE_S)
@@ -138,10 +144,25 @@ def _tell(event: ProgressEvent) -> None:
         progress.report(event.step, event.task, done=event.done, total=event.total, note=event.note)
 
 
-def _status(outcomes: Sequence[FoldOutcome]) -> Status:
-    """Return what the candidate's run shows: it goes on to evaluation where all of this group are done."""
+def _end_journals(candidate: Candidate, outcomes: Sequence[FoldOutcome]) -> None:
+    """Record how folds ended whose processes were killed before they could."""
+    for outcome in outcomes:
+        journal = candidate.fold_folder(outcome.fold) / JOURNAL_FILE
+        if outcome.state == "failed":
+            Journal(journal).status("FAILED")
+        elif outcome.state == "interrupted":
+            end_journal(journal, "KILLED")
+
+
+def _status(candidate: Candidate, outcomes: Sequence[FoldOutcome]) -> Status | None:
+    """Return how the candidate's training ended; None where other folds are still to be trained."""
     states = {outcome.state for outcome in outcomes}
-    return "FAILED" if "failed" in states else "KILLED" if "interrupted" in states else "RUNNING"
+    if "failed" in states:
+        return "FAILED"
+    if "interrupted" in states:
+        return "KILLED"
+    records = [candidate.fold_folder(fold) / RECORD_FILE for fold in candidate.recipe.folds]
+    return "FINISHED" if all(record.is_file() for record in records) else None
 
 
 def _raise_unless_done(outcomes: Sequence[FoldOutcome]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spine.journal import Entry, Journal, JournalReader
+from spine.journal import Entry, Journal, JournalReader, end_journal, last_status
 
 TORN = b'{"metrics": {"loss": 0.5}, "st'
 
@@ -106,3 +106,22 @@ def test_training_goes_on_where_the_folder_is_gone(journal: Journal, caplog: pyt
     journal.path.parent.rmdir()
     journal.status("FINISHED")
     assert "an entry of the journal is lost" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("written", "status"),
+    [
+        ((), None),
+        (("RUNNING",), "RUNNING"),
+        (("RUNNING", "KILLED"), "KILLED"),
+        (("KILLED", "RUNNING"), "RUNNING"),
+    ],
+)
+def test_the_newest_status_is_read_and_only_a_running_one_is_ended(tmp_path, written, status):
+    path = tmp_path / "journal.jsonl"
+    for each in written:
+        Journal(path).status(each)
+        Journal(path).tags({"note": 'holds "status": "FAILED" as text'})
+    assert last_status(path) == status
+    assert end_journal(path, "FAILED") == (status == "RUNNING")
+    assert last_status(path) == ("FAILED" if status == "RUNNING" else status)

@@ -248,6 +248,18 @@ REGISTRY = Dashboard(
             ),
         ),
         Panel(
+            "MLflow beside the ledger", "What the monitor cannot repair, and comparisons that failed.", "none",
+            (
+                Query(f"spineline_mlflow_reachable{{{_HERE}}}", "reachable"),
+                Query(f"spineline_mlflow_differences{{{_HERE}}}", "differences"),
+                Query(f"increase(spineline_mlflow_failures_total{{{_HERE}}}[15m])", "failures in 15 min"),
+            ),
+        ),
+        Panel(
+            "Runs of dead trainings", "Ended in MLflow by the monitor since it began, by status.", "none",
+            (Query(f"sum by (status) (spineline_mlflow_runs_ended_total{{{_HERE}}})", "{{status}}"),),
+        ),
+        Panel(
             "Verdicts judged lately", "How long ago, by evaluation.", "dtdurations",
             (Query(f"time() - spineline_gate_verdict_timestamp_seconds{{{_HERE}}}", "{{evaluation}}: {{outcome}}"),),
             kind="stat",

@@ -70,9 +70,11 @@ def observability() -> Observability:
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """The names of the samples that the server, a trainer and the monitor answer Prometheus with."""
-    from components.monitor_root.collector import RootCollector
+    from components.monitor_root.collector import MlflowCollector, RootCollector
+    from components.monitor_root.reconciler import Reconciler
     from components.serve_model.telemetry import Telemetry
     from components.train_folds.telemetry import METRICS_FILE, EpochMetrics, FoldTelemetry
+    from model_registry.tracking import open_store
     from spine.settings import Settings
 
     folder = tmp_path_factory.mktemp("exported")
@@ -81,6 +83,11 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     fold.checkpoint_saved()
     registry = CollectorRegistry()
     registry.register(RootCollector(folder, Settings(root=folder), days=7, pause_s=0))
+    services = Settings(root=folder, tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
+    open_store(folder, services)
+    reconciler = Reconciler(folder, services, pause_s=1, dead_after_s=1)
+    assert reconciler.reconcile()
+    registry.register(MlflowCollector(reconciler))
     texts = [Telemetry().text(), (folder / METRICS_FILE).read_bytes(), generate_latest(registry)]
     return {name for text in texts for name in _sample_names(text.decode())}
 

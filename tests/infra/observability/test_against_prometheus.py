@@ -20,12 +20,13 @@ import yaml
 from components.train_folds.telemetry import METRICS_FILE, EpochMetrics, FoldTelemetry, serve_group
 from model_registry.bundle import Bundle
 from model_registry.lifecycle import Registry
+from model_registry.mlflow_store import MlflowStore
 from model_registry.replicas import ReplicaReport
 from model_registry.verdict import Verdict
 from spine.journal import JOURNAL_FILE, Journal
 from spine.nnunet.checkpoint_files import Position
 from spine.phantom import make_scan
-from spine.settings import child_environment
+from spine.settings import Settings, child_environment
 from spine.volume.nifti import write_volume
 
 pytestmark = [
@@ -125,6 +126,10 @@ def _registered(root, bundles):
         bundle = Bundle(shutil.copytree(bundles[version], root / "versions" / str(version)))
         registry.register(version=version, bundle=bundle, actor="ann", reason="for tests")
         registry.approve(version, actor="ben", reason="for tests")
+    store = MlflowStore(f"sqlite:///{root / 'mlflow' / 'mlflow.db'}", artifacts=root, model_name=Settings().model_name)
+    run = store.candidate_run("t", name="t")
+    for known in registry.state().versions.values():
+        store.create_version(run_id=run, source=root.as_uri(), digest=known.model_digest, tags={})
     return registry
 
 
