@@ -33,6 +33,17 @@ def test_a_second_run_in_one_root_is_refused(tmp_path):
         pass
 
 
+def test_what_prepares_a_run_has_the_root_to_itself(tmp_path):
+    def prepare():
+        with pytest.raises(RunInProgressError), _only_run(tmp_path):
+            pass
+        raise StepFailedError("prepare", reason="was called")
+
+    given = {"root": tmp_path, "on_event": lambda _: None, "prepare": prepare}
+    with pytest.raises(StepFailedError, match="was called"):
+        run_local(pipeline="promote-approved", arguments={}, **given)
+
+
 SLEEPER = """
 import sys
 from pathlib import Path

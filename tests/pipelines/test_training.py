@@ -3,8 +3,9 @@
 import pytest
 
 from model_registry.policy import load_policy
-from pipelines.training import TrainingRequest, local_groups
+from pipelines.training import TrainingRequest, local_groups, train_on_this_machine
 from spine.errors import InvalidValueError
+from spine.journal import JOURNAL_FILE, Journal, last_status
 from spine.recipe import load_recipe
 from spine.settings import settings
 
@@ -77,3 +78,22 @@ def test_a_password_in_a_url_is_refused_and_not_repeated(name, url):
 )  # fmt: skip
 def test_a_url_without_a_password_is_taken(repository):
     assert request(repository=repository).repository == repository
+
+
+def test_a_training_that_was_killed_is_ended_before_the_next_run_begins(devices, monkeypatch, tmp_path):
+    monkeypatch.setenv("SPINELINE_ROOT", str(tmp_path))
+    monkeypatch.setenv("SPINELINE_TRACKING_URI", "http://127.0.0.1:9")  # MLflow follows when it answers
+    devices(None)
+    fold = tmp_path / "candidates" / "c0ffeec0ffee" / "Dataset001_Spine" / "Trainer__Plans__3d" / "fold_0"
+    fold.mkdir(parents=True)
+    for journal in (fold / JOURNAL_FILE, fold.parents[2] / JOURNAL_FILE):
+        Journal(journal).status("RUNNING")
+
+    def started(*, prepare, **_):
+        prepare()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipelines.training.run_local", started)
+    with pytest.raises(KeyboardInterrupt):
+        train_on_this_machine(request(), on_event=lambda _: None)
+    assert last_status(fold / JOURNAL_FILE) == last_status(fold.parents[2] / JOURNAL_FILE) == "KILLED"
