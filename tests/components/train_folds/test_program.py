@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from components.train_folds.candidate import Candidate
-from components.train_folds.program import parse_folds, train_folds
+from components.train_folds.outcome import FoldOutcome
+from components.train_folds.program import _end_journals, _status, parse_folds, train_folds
 from model_registry.lifecycle import Registry
 from spine.errors import InvalidValueError, MissingPathError
+from spine.journal import JOURNAL_FILE, Journal, last_status
 from spine.nnunet import checkpoints
 from spine.nnunet.checkpoint_files import FINAL, Position
 from spine.nnunet.workspace import PLANS_NAME, Workspace
@@ -158,6 +160,45 @@ def test_devices_that_are_not_there_are_refused(own_root, planned_root, monkeypa
             refused(own_root, planned_root)
     finally:
         settings.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("before", "state", "after"),
+    [
+        ("RUNNING", "interrupted", "KILLED"),
+        ("FINISHED", "interrupted", "FINISHED"),
+        (None, "interrupted", None),
+        ("RUNNING", "failed", "FAILED"),
+        ("RUNNING", "done", "RUNNING"),
+    ],
+)
+def test_how_a_fold_ended_is_recorded_where_its_process_could_not(plan, recipe, tmp_path, before, state, after):
+    candidate = Candidate(root=tmp_path, plan=plan, recipe=recipe, start_from=None)
+    journal = candidate.fold_folder(0) / JOURNAL_FILE
+    journal.parent.mkdir(parents=True)
+    if before:
+        Journal(journal).status(before)
+    _end_journals(candidate, [FoldOutcome(fold=0, state=state)])
+    assert last_status(journal) == after
+
+
+@pytest.mark.parametrize(
+    ("states", "recorded", "status"),
+    [
+        (("done", "done"), (0, 1), "FINISHED"),
+        (("done",), (0,), None),
+        (("done", "interrupted"), (0,), "KILLED"),
+        (("failed", "interrupted"), (), "FAILED"),
+    ],
+)
+def test_a_candidate_is_finished_with_the_last_fold_of_its_recipe(plan, recipe, tmp_path, states, recorded, status):
+    given = recipe.model_copy(update={"folds": (0, 1)})
+    candidate = Candidate(root=tmp_path, plan=plan, recipe=given, start_from=None)
+    for fold in recorded:
+        candidate.fold_folder(fold).mkdir(parents=True)
+        (candidate.fold_folder(fold) / RECORD_FILE).write_text("{}")
+    outcomes = [FoldOutcome(fold=fold, state=state) for fold, state in enumerate(states)]
+    assert _status(candidate, outcomes) == status
 
 
 def run(root, planned_root, recipe, folds, **environment):
