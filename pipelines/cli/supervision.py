@@ -26,6 +26,9 @@ def supervise(
         int | None, typer.Option(min=0, max=65535, help="Port that answers /metrics and /healthz; none by default.")
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Look once and exit.")] = False,
+    namespace: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Namespace of the runs, in place of the profile's.")
+    ] = None,
     profile: ProfileOption = PROFILE,
     host: HostOption = None,
 ) -> None:
@@ -40,11 +43,14 @@ def supervise(
 
     from components.monitor_root.server import answering
     from pipelines.cluster.connection import connected
+    from pipelines.cluster.endpoint import Endpoint
     from pipelines.cluster.supervisor import Supervisor
 
     setup()
     stop = threading.Event()
     endpoint = Choice(profile=profile, host=host).resolved().kubeflow
+    if namespace:
+        endpoint = Endpoint.parse({**endpoint.model_dump(), "namespace": namespace}, where="--namespace")
     with connected(endpoint) as connection:
         supervisor = Supervisor(connection, cluster_of(endpoint), end_mlflow_runs=_end_mlflow_runs)
         # Within `connected` these signals interrupt; a service that is stopped ends without an error.

@@ -3,11 +3,12 @@
 import ast
 import importlib
 import importlib.metadata
+import inspect
 import json
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,9 +16,11 @@ import grimp
 import pytest
 import yaml
 from packaging.utils import canonicalize_name
+from typer.main import get_command
 
 from components.images import PROGRAMS, Target, image
 from model_registry.pyfunc_model import requirements
+from pipelines.cli.app import app
 
 PROJECT = Path(__file__).resolve().parents[3]
 OURS = ("spine", "model_registry", "components", "pipelines")
@@ -108,7 +111,12 @@ def imported_by(code: str) -> set[str]:
 
 
 def entries(command: list[str]) -> set[str]:
-    """Return the modules that a command of an image starts with."""
+    """Return the modules that a command of an image starts with; of `spineline` the one with the command's function."""
+    if command[0] == "spineline":
+        found: Any = get_command(app)
+        for word in takewhile(lambda word: not word.startswith("-"), command[1:]):
+            found = found.commands[word]
+        return {inspect.unwrap(found.callback).__module__}
     if command[0] not in ("python", "python3"):
         return {script.module for script in importlib.metadata.entry_points(group="console_scripts", name=command[0])}
     return imported_by(command[2]) if command[1] == "-c" else set(named(iter(command)))

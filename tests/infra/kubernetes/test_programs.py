@@ -77,7 +77,7 @@ def test_mlflow_answers_what_it_is_asked_and_lets_in_its_names_in_the_cluster(re
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workload", ["spineline-serve", "spineline-monitor", "mlflow"])
+@pytest.mark.parametrize("workload", ["spineline-serve", "spineline-monitor", "spineline-supervisor", "mlflow"])
 def test_a_program_knows_the_options_that_it_is_given(rendered, workload):
     container = named(rendered["production"], "Deployment", workload)["spec"]["template"]["spec"]["containers"][0]
     first, *others = container["command"]

@@ -131,3 +131,12 @@ def test_one_look_from_the_command_line(kfp, detached, spineline, profile):
     detached("RUNNING", "SUCCEEDED")
     told = spineline("runs", "supervise", "--once", "--metrics-port", "0", "--profile", profile)
     assert told.code == 0, told.err
+
+
+def test_the_command_takes_the_namespace_of_the_runs(kfp, kubernetes, detached, spineline, write_profile):
+    detached("FAILED")
+    profile = write_profile({"host": kfp.url})
+    told = spineline("runs", "supervise", "--once", "--namespace", "spineline", "--profile", profile)
+    assert told.code == 0, told.err
+    assert "GET /api/v1/namespaces/spineline/pods" in kubernetes.asked
+    assert "expected an endpoint" in spineline("runs", "supervise", "--namespace", "No_Name").error
