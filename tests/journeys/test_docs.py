@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
+from kubernetes.utils.quantity import parse_quantity
 
 from pipelines.step_settings import STEPS
 
@@ -29,6 +30,7 @@ KINDS = {
 }  # fmt: skip
 OWN_OVERLAY = "my-overlay/"
 """What docs/install.md has its reader write."""
+MANIFESTS_OF_KUBEFLOW = "github.com/kubeflow/pipelines/manifests/kustomize/"
 OF_OTHERS = {"ml-pipeline-ui", "main"}
 """A Service of Kubeflow, and the container of a step, which Argo names."""
 UNITS = {
@@ -137,6 +139,7 @@ def test_what_kubectl_is_asked_for_is_in_the_manifests(document, shell_blocks, o
 def test_every_call_of_kubectl_names_its_namespace_or_manifests_that_do(document, shell_blocks):
     for words in _calls_of(document, shell_blocks, "kubectl"):
         of_all_namespaces = words[1] in ("kustomize", "version") or words[2:3] == ["namespace"]
+        of_all_namespaces |= words[-1].startswith("crd/")
         by_manifest = "-k" in words or "-f" in words
         assert of_all_namespaces or by_manifest or words[1] in ("--namespace", "-n"), (
             f"{document.name}: {' '.join(words)}"
@@ -146,7 +149,9 @@ def test_every_call_of_kubectl_names_its_namespace_or_manifests_that_do(document
 def test_overlays_that_are_applied_are_there(document, shell_blocks):
     for words in _calls_of(document, shell_blocks, "kubectl"):
         for option, given in itertools.pairwise(words):
-            if option == "-k" and given != OWN_OVERLAY:
+            if given.startswith(MANIFESTS_OF_KUBEFLOW):
+                assert re.search(r"\?ref=\d+\.\d+\.\d+$", given), f"{document.name}: {given}"
+            elif option == "-k" and given != OWN_OVERLAY:
                 assert (PROJECT / given / "kustomization.yaml").is_file(), f"{document.name}: {given}"
             if option == "-f":
                 assert (PROJECT / given).is_file(), f"{document.name}: {given}"
@@ -189,16 +194,35 @@ def test_the_overlay_that_install_shows_puts_everything_into_a_namespace_that_is
     if shutil.which("kubectl") is None:
         pytest.skip("no kubectl, which renders the manifests")
     shown = re.findall(r"```yaml\n(apiVersion: .*?)```", (PROJECT / "docs" / "install.md").read_text(), flags=re.S)
-    assert len(shown) == 1
-    shutil.copytree(PROJECT / "infra" / "kubernetes", tmp_path / "infra" / "kubernetes")
-    own = tmp_path / OWN_OVERLAY
+    assert len(shown) == 2
+    text = shown[0].replace("single-node", ours.parent.name)
+    made = _made_of(text, tmp_path)
+    assert "image: registry.example.org/spineline/serve:" in yaml.safe_dump(made)
+
+
+def test_the_overlay_of_one_machine_asks_for_less_than_the_machine_has(tmp_path):
+    if shutil.which("kubectl") is None:
+        pytest.skip("no kubectl, which renders the manifests")
+    text = (PROJECT / "docs" / "install.md").read_text()
+    assert "with 4 cores, 16 GB of memory" in text
+    made = _made_of(re.findall(r"```yaml\n(apiVersion: .*?)```", text, flags=re.S)[1], tmp_path)
+    pods = [each["spec"]["template"]["spec"] for each in made if each["kind"] in ("Deployment", "StatefulSet")]
+    asked = [box["resources"]["requests"] for pod in pods for box in pod["containers"]]
+    assert sum(parse_quantity(one["cpu"]) for one in asked) < 2
+    assert sum(parse_quantity(one["memory"]) for one in asked) < 7 * 2**30
+
+
+def _made_of(overlay, folder):
+    """The objects of an overlay that a page shows, beside a copy of ours; all are in the namespace of Kubeflow."""
+    shutil.copytree(PROJECT / "infra" / "kubernetes", folder / "infra" / "kubernetes")
+    own = folder / OWN_OVERLAY
     own.mkdir()
-    (own / "kustomization.yaml").write_text(shown[0].replace("single-node", ours.parent.name))
+    (own / "kustomization.yaml").write_text(overlay)
     done = subprocess.run(["kubectl", "kustomize", own], capture_output=True, text=True, check=True, timeout=60)
     made = list(yaml.safe_load_all(done.stdout))
     assert not {"Namespace", "ResourceQuota", "LimitRange"} & {each["kind"] for each in made}
     assert {each["metadata"]["namespace"] for each in made} == {"kubeflow"}
-    assert "image: registry.example.org/spineline/serve:" in done.stdout
+    return made
 
 
 def test_no_page_makes_or_labels_a_namespace_for_its_reader(document, shell_blocks):

@@ -66,6 +66,27 @@ def test_steps_reach_what_they_need_in_a_namespace_that_is_not_ours(site, base):
     assert may_talk(objects, component(objects, "prometheus"), TRAINING, 8641)
 
 
+KFP_PODS = ({"app": "ml-pipeline"}, {"app": "workflow-controller"}, {"component": "metadata-grpc-server"})
+
+
+@pytest.mark.parametrize("labels", KFP_PODS, ids=lambda labels: next(iter(labels.values())))
+def test_kubeflow_pipelines_is_shut_off_in_a_namespace_of_ours_and_left_alone_in_its_own(site, labels):
+    ours = overlay("single-node")
+    shut = named(ours, "NetworkPolicy", "default-deny")["spec"]
+    assert selects(shut["podSelector"], labels) and shut["policyTypes"] == ["Ingress", "Egress"]
+    assert not any(may_talk(ours, labels, component(ours, name), 5000) for name in ("mlflow", "monitor"))
+    theirs = render(site("inside-kubeflow", namespace="kubeflow", base="single-node"))
+    selectors = [item["spec"]["podSelector"] for item in of_kind(theirs, "NetworkPolicy")]
+    assert not any(selects(selector, labels) for selector in selectors)
+
+
+@pytest.mark.parametrize("page", ["docs/install.md", "infra/kubernetes/README.md"])
+def test_no_page_puts_kubeflow_pipelines_into_a_namespace_of_ours(page):
+    text = " ".join((KUBERNETES.parents[1] / page).read_text(encoding="utf-8").split())
+    assert not re.search(r"(where|or) Kubeflow Pipelines itself is installed", text)
+    assert re.search(r"Kubeflow Pipelines can't (be installed|work) in it", text)
+
+
 def component(objects, name):
     return next(pod.labels for pod in pods(objects) if pod.labels["app.kubernetes.io/component"] == name)
 
@@ -86,6 +107,10 @@ def component(objects, name):
         ("training", "serve", 8642, False),
         ("monitor", "mlflow", 5000, True),
         ("monitor", "postgres", 5432, False),
+        ("supervisor", "mlflow", 5000, True),
+        ("supervisor", "store", 8333, False),
+        ("supervisor", "postgres", 5432, False),
+        ("prometheus", "supervisor", 8644, True),
         ("store", "mlflow", 5000, False),
         ("mlflow", "store", 9333, False),
     ],
@@ -182,7 +207,7 @@ def test_kserves_pod_is_the_servers_own():
 
 
 def test_jobs_have_the_names_that_the_rules_know():
-    jobs = {"spineline-serve", "spineline-monitor", "spineline-training"}
+    jobs = {"spineline-serve", "spineline-monitor", "spineline-supervisor", "spineline-training"}
     config = yaml.safe_load((KUBERNETES / "components" / "prometheus" / "prometheus.yml").read_text())
     assert {job["job_name"] for job in config["scrape_configs"]} == jobs
     monitors = render(KUBERNETES / "components" / "pod-monitors")
