@@ -35,7 +35,7 @@ class MlflowModel:
 
 @dataclass(frozen=True)
 class Mirroring:
-    """What makes MLflow equal to a state of the ledger, and what nothing but a person can repair."""
+    """Changes that make MLflow equal to a state of the ledger, and conflicts that only a person can resolve."""
 
     aliases: Mapping[str, int | None]
     """Aliases to set; None for one to delete."""

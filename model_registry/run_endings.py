@@ -80,13 +80,13 @@ def fold_folders(candidate: Path) -> dict[int, Path]:
 
 
 def fold_status(fold: Path) -> Status:
-    """Return how the training of a fold ended that nobody trains any more: as it says itself, else KILLED."""
+    """Return how the training of a fold without a live process ended: by its journal, else KILLED."""
     status = last_status(fold / JOURNAL_FILE)
     return "KILLED" if status in (None, "RUNNING") else status
 
 
 def candidate_status(candidate: Path) -> Status | None:
-    """Return how the training of a candidate ended that nobody trains any more.
+    """Return how the training of a candidate without a live process ended.
 
     None where folds that it still needs have not begun: they may wait for a machine.
     """

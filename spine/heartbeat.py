@@ -1,4 +1,4 @@
-"""Heartbeats: files that a working process rewrites, so that others can find out that it died, on any machine."""
+"""Heartbeats: files that a working process rewrites, so that processes on any machine can detect its end."""
 
 import logging
 import os
@@ -56,7 +56,7 @@ class Heartbeat:
 
 
 class HeartbeatWatch:
-    """How long the files of others have not changed, by this process's own clock: clocks of machines may differ."""
+    """Durations without a change of other processes' files, by this process's own clock: other clocks may differ."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -23,13 +23,13 @@ _LOG = logging.getLogger(__name__)
 
 
 class MlflowCollector(Collector):
-    """How MLflow stands beside the ledger, by the last comparison."""
+    """Metrics of the last comparison of MLflow with the ledger."""
 
     def __init__(self, reconciler: Reconciler) -> None:
         self._reconciler = reconciler
 
     def collect(self) -> Iterator[Metric]:
-        """Yield what the last comparison found."""
+        """Yield the metrics of the last comparison."""
         yield from of_mlflow(self._reconciler.standing())
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Group:
-    """What MLflow shows as RUNNING of one candidate."""
+    """RUNNING runs of one candidate in MLflow."""
 
     folder: Path
     candidate_run: str | None
@@ -33,7 +33,7 @@ class DeadRuns:
     def end(self, store: "MlflowStore", *, time_s: float) -> dict[str, Status]:
         """End the runs of dead trainings in MLflow, and return each with its status; the root is only read.
 
-        A run of a candidate that is not below the root belongs to somebody else. Raises TrackingError.
+        Runs of candidates that are not below the root are left alone. Raises TrackingError.
         """
         ended: dict[str, Status] = {}
         for group in self._groups(store):

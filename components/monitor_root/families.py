@@ -115,7 +115,7 @@ def of_replicas(reports: Sequence[ReplicaReport]) -> Iterator[Metric]:
 
 
 def of_mlflow(mlflow: MlflowStanding | None) -> Iterator[Metric]:
-    """Yield how MLflow stands beside the ledger; nothing where there is no MLflow, or before the first comparison."""
+    """Yield the state of MLflow beside the ledger; nothing without MLflow or before the first comparison."""
     if mlflow is None or mlflow.is_reachable is None:
         return
     unrepaired = None if mlflow.differences is None else len(mlflow.differences)

@@ -30,11 +30,11 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class MlflowStanding:
-    """How MLflow stood at the last comparison; None for what is not known."""
+    """State of MLflow at the last comparison; None for what is not known."""
 
     is_reachable: bool | None = None
     differences: tuple[str, ...] | None = None
-    """Differences from the ledger that nothing but a person can repair."""
+    """Differences from the ledger that only a person can repair."""
     reconciled_at_s: float | None = None
     """When MLflow was last made, or found, equal to the ledger but for these differences."""
     failures: int = 0
@@ -73,7 +73,7 @@ class Reconciler:
         self._thread.join(_CLOSING_S)
 
     def standing(self) -> MlflowStanding | None:
-        """Return how MLflow stands; None where there is none by the settings."""
+        """Return the state of MLflow; None where the settings name none and no database exists."""
         return self._standing if has_mlflow(self._services) else None
 
     def reconcile(self) -> bool:
@@ -105,7 +105,8 @@ class Reconciler:
         except (SpinelineError, OSError) as error:
             self._standing = replace(self._standing, differences=None)
             return self._failed(part, str(error))
-        except Exception as error:  # the thread must outlive what nobody foresaw, such as a broken answer
+        except Exception as error:
+            # An unforeseen error, such as a malformed answer, must not end the thread.
             self._store = None
             _LOG.exception("%s: unexpected error", part)
             return self._failed(part, f"{type(error).__name__}: {error}")
@@ -134,6 +135,6 @@ class Reconciler:
 
     def _end_dead_runs(self, store: "MlflowStore") -> None:
         for run_id, status in self._dead_runs.end(store, time_s=time.time()).items():
-            _LOG.info("MLflow run %s ended as %s: nobody trains it any more", run_id, status)
+            _LOG.info("MLflow run %s ended as %s: its training has no live process", run_id, status)
             self._ended[status] += 1
         self._standing = replace(self._standing, ended=dict(self._ended))

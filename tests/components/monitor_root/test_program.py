@@ -1,5 +1,6 @@
 """The monitor as a program: it answers, teaches, refuses in one line, writes nothing and ends when it is asked to."""
 
+import contextlib
 import re
 import shutil
 import signal
@@ -12,6 +13,7 @@ import urllib.request
 
 import pytest
 
+from model_registry.mlflow_store import MlflowStore
 from spine.settings import child_environment
 
 COMMAND = [sys.executable, "-m", "components.monitor_root"]
@@ -26,12 +28,18 @@ def get(url):
 @pytest.fixture
 def monitor(site):
     """A running monitor of the site's root: its process and its address."""
+    with monitoring(site) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def monitoring(site, *options, **environment):
     log = site.root.parent / "log"
     with log.open("w") as stderr:
         process = subprocess.Popen(
-            [*COMMAND, "--root", site.root, "--host", "127.0.0.1", "--port", "0", "--pause", "0"],
+            [*COMMAND, "--root", site.root, "--host", "127.0.0.1", "--port", "0", "--pause", "0", *options],
             stderr=stderr,
-            env=child_environment(SPINELINE_LOG_FORMAT="json"),
+            env=child_environment(SPINELINE_LOG_FORMAT="json", **environment),
         )
     try:
         deadline = time.monotonic() + 30
@@ -62,6 +70,23 @@ def test_it_writes_nothing_below_the_root(site, monitor):
     assert sorted(site.root.rglob("*")) == before
 
 
+@pytest.mark.slow
+def test_it_sets_mlflows_aliases_by_itself_and_its_metrics_say_so(site, registry_with_two_versions, tmp_path):
+    registry, uri = registry_with_two_versions, f"sqlite:///{tmp_path / 'mlflow.db'}"
+    store = MlflowStore(uri, artifacts=tmp_path, model_name="vertebra-segmentation")
+    run = store.candidate_run("t", name="t")
+    for known in registry.state().versions.values():
+        store.create_version(run_id=run, source=tmp_path.as_uri(), digest=known.model_digest, tags={})
+    registry.promote(1, actor="ann", reason="for tests", expected_serving=None)
+    with monitoring(site, "--reconcile", "0.2", MLFLOW_TRACKING_URI=uri) as (_, url):
+        deadline = time.monotonic() + 60
+        while "spineline_mlflow_reachable 1.0" not in (text := get(f"{url}/metrics")):
+            assert time.monotonic() < deadline, text
+            time.sleep(0.1)
+    assert "spineline_mlflow_differences 0.0" in text
+    assert store.aliases() == {"candidate": 2, "champion": 1}
+
+
 def test_a_client_that_says_nothing_keeps_nobody_waiting(monitor):
     host, port = monitor[1].removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))):
@@ -81,6 +106,8 @@ def test_promtool_has_nothing_to_say(monitor):
     [
         (["--port", "70000"], "error: --port is 70000; expected 0 to 65535"),
         (["--days", "0"], "error: --days is 0.0; expected more than 0"),
+        (["--reconcile", "0"], "error: --reconcile is 0.0; expected more than 0"),
+        (["--dead-after", "-3"], "error: --dead-after is -3.0; expected more than 0"),
         (["--pause", "-1"], "error: --pause is -1.0; expected 0 or more"),
         (["--host", "203.0.113.9", "--port", "0"], "error: port 0 on 203.0.113.9: cannot assign requested address"),
     ],

@@ -107,7 +107,7 @@ def test_a_server_that_starts_later_and_goes_and_comes_back_is_brought_up_to_dat
         server.kill()
 
 
-def test_another_bundle_under_a_versions_number_is_a_difference_and_is_not_papered_over(beside, caplog):
+def test_another_bundle_under_a_versions_number_stays_a_difference_and_gets_no_alias(beside, caplog):
     beside.client.set_model_version_tag(MODEL, "2", "spineline.bundle", "sha256:" + "0" * 64)
     beside.promote(1)
     beside.promote(2)
@@ -135,7 +135,7 @@ def test_a_ledger_that_can_not_be_read_changes_nothing_and_is_followed_again(bes
     assert beside.aliases() == {"candidate": 2, "champion": 1}
 
 
-def test_an_error_that_nobody_foresaw_does_not_end_the_thread(beside, monkeypatch, caplog):
+def test_an_unforeseen_error_does_not_end_the_thread(beside, monkeypatch, caplog):
     broken = pytest.MonkeyPatch()
     broken.setattr("model_registry.mlflow_models.compare", lambda *_: 1 / 0)
     with beside.reconciler() as reconciler:
