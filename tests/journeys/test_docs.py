@@ -31,8 +31,8 @@ KINDS = {
 OWN_OVERLAY = "my-overlay/"
 """What docs/install.md has its reader write."""
 MANIFESTS_OF_KUBEFLOW = "github.com/kubeflow/pipelines/manifests/kustomize/"
-OF_OTHERS = {"ml-pipeline-ui", "main"}
-"""A Service of Kubeflow, and the container of a step, which Argo names."""
+OF_OTHERS = {"ml-pipeline", "ml-pipeline-ui", "main"}
+"""Workloads of Kubeflow, and the container of a step, which Argo names."""
 UNITS = {
     "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "B": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0, "days": 86400.0,
     "million": 1e6,

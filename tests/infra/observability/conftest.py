@@ -4,7 +4,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -69,12 +69,14 @@ def observability() -> Observability:
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """The names of the samples that the server, a trainer and the monitor answer Prometheus with."""
+    """The names of the samples that the server, a trainer, the monitor and the supervisor answer Prometheus with."""
     from components.monitor_root.collector import MlflowCollector, RootCollector
     from components.monitor_root.reconciler import Reconciler
     from components.serve_model.telemetry import Telemetry
     from components.train_folds.telemetry import METRICS_FILE, EpochMetrics, FoldTelemetry
     from model_registry.tracking import open_store
+    from pipelines.cli.supervision import _Collector
+    from pipelines.cluster.supervisor import Supervisor
     from spine.settings import Settings
 
     folder = tmp_path_factory.mktemp("exported")
@@ -88,6 +90,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     reconciler = Reconciler(folder, services, pause_s=1, dead_after_s=1)
     assert reconciler.reconcile()
     registry.register(MlflowCollector(reconciler))
+    registry.register(_Collector(Supervisor(cast(Any, None), None, None)))
     texts = [Telemetry().text(), (folder / METRICS_FILE).read_bytes(), generate_latest(registry)]
     return {name for text in texts for name in _sample_names(text.decode())}
 

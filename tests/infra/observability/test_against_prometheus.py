@@ -39,6 +39,7 @@ CANDIDATE = "c0ffeec0ffee"
 ONLY_BY_AN_EVENT = {
     'ALERTS{alertname=~"Spineline.+", alertstate="firing"}': "an alert that fires",
     'spineline_segmentation_requests_total{status="429"}': "a server that turns a scan away",
+    "spineline_supervisor_last_look_timestamp_seconds": "a supervisor, which only a cluster has",
 }
 """What has no series while nothing happens, and what makes one."""
 

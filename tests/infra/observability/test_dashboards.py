@@ -97,6 +97,10 @@ def test_every_exported_metric_is_asked_for_somewhere(observability, exported):
     unasked = exported - asked
     # Read by people and by node-exporter; parts of histograms that are asked for otherwise.
     assert {name.removeprefix("spineline_") for name in unasked} == {
+        "supervisor_failed_looks_total",
+        "supervisor_given_up_total",
+        "supervisor_looks_total",
+        "supervisor_retries_total",
         "training_finished",
         "vertebrae_found_bucket",
         "input_spacing_mm_bucket",
