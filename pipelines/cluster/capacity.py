@@ -70,8 +70,9 @@ def queue_quota_problems(whole: Mapping[str, Any], needs: Sequence[StepNeeds], *
             amount = _quantity(resource.get("nominalQuota")) + _quantity(resource.get("borrowingLimit"))
             # Without a limit a queue of a cohort may borrow all that is there.
             is_open = "borrowingLimit" not in resource and cohort
-            offered[resource["name"]] = offered.get(resource["name"], Decimal(0)) + (
-                Decimal("Infinity") if is_open else amount
+            # A pod is admitted by one flavor, never by the sum of several.
+            offered[resource["name"]] = max(
+                offered.get(resource["name"], Decimal(0)), Decimal("Infinity") if is_open else amount
             )
     for one in needs:
         for kind, amount in one.requests.items():

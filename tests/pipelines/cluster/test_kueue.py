@@ -93,6 +93,16 @@ def test_a_queue_of_a_cohort_may_borrow_what_it_lacks(filled, queued, submit, ve
     assert told.code == 0, told.err
 
 
+def test_a_pod_does_not_fit_into_the_sum_of_two_flavors(filled, queued, submit):
+    halves = covering({**AMPLE, "memory": "20Gi"})
+    (group,) = halves["spec"]["resourceGroups"]
+    group["flavors"].append({**group["flavors"][0], "name": "other"})
+    filled.cluster_queues = {"shared": halves}
+    assert (
+        "step train_folds asks for 32Gi of memory, above the 20Gi of memory of queue 'gpus'" in submit("--detach").error
+    )
+
+
 def test_fields_of_another_version_are_outside_the_contract_of_the_fakes():
     item = {"apiVersion": "kueue.x-k8s.io/v1beta2", "kind": "ClusterQueue", "metadata": {"name": "shared"}}
     kueue.check({**item, "spec": {"cohortName": "hospital"}})
