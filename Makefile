@@ -5,16 +5,20 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint clean
+.PHONY: help demo test test-cluster check format lint clean
 
 help:  ## List the verbs.
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
 demo: $(STAMP)  ## Run the whole chain on phantom scans, from raw data to a rollback under a running server.
 	@$(BIN)/spineline demo
 
 test: $(STAMP)  ## Run all tests.
 	@$(BIN)/python -m pytest
+
+test-cluster: $(STAMP)  ## Test the cluster that KUBECONFIG names, in half an hour (tests/cluster/README.md).
+	@$(BIN)/python -m tests.cluster.configuration
+	@$(BIN)/python -m pytest tests/cluster -m cluster
 
 check: $(STAMP)  ## Lint, types, import rules and the fast tests; run it before every commit.
 	@$(BIN)/ruff check .
