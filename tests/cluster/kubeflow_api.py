@@ -1,4 +1,4 @@
-"""What no command of Spineline does: the small pipelines started through Kubeflow's API, and runs deleted."""
+"""What no command of Spineline does: start the small pipelines, stop many runs at once, and delete runs."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,16 +20,34 @@ def start_pipeline(profile: Path, pipeline: str, arguments: Mapping[str, Any]) -
         return str(run.run_id)
 
 
+def stop_runs(profile: Path, run_ids: Sequence[str]) -> None:
+    """Stop those of the runs that have not ended, all through one connection."""
+    from pipelines.cluster.errors import ClusterError
+    from pipelines.cluster.runs import get_run, stop
+
+    with _connected(profile) as connection:
+        for run_id in run_ids:
+            with contextlib.suppress(ClusterError):
+                stop(connection, get_run(connection, run_id))
+
+
 def delete_runs(profile: Path, run_ids: Sequence[str]) -> None:
     """Delete runs from Kubeflow's list; one that can't be deleted is left."""
-    from pipelines.cluster.connection import connected
     from pipelines.cluster.errors import ClusterError
-    from pipelines.profile import load_profile
 
-    with connected(load_profile(str(profile)).kubeflow) as connection:
+    with _connected(profile) as connection:
         for run_id in run_ids:
             with contextlib.suppress(ClusterError):
                 connection.ask(connection.api.runs.run_service_delete_run, run_id=run_id)
+
+
+@contextlib.contextmanager
+def _connected(profile: Path) -> Iterator[Any]:
+    from pipelines.cluster.connection import connected
+    from pipelines.profile import load_profile
+
+    with connected(load_profile(str(profile)).kubeflow) as connection:
+        yield connection
 
 
 def runs_of_schedule(workflows: Sequence[Mapping[str, Any]], schedule: str) -> Iterator[str]:

@@ -15,6 +15,8 @@ class RunPod:
     """One pod of a step."""
 
     name: str
+    """Not unique over time: the pod of a retried run has the name of the one before."""
+    uid: str
     step: str
     iteration: int | None
     """Iteration of the loop around the step: the task of one fold, or of a group of folds."""
@@ -43,6 +45,7 @@ def _pod(item: Mapping[str, Any]) -> RunPod:
     is_gated = any(name.startswith("kueue.x-k8s.io/") for name in gates)
     return RunPod(
         name=metadata["name"],
+        uid=metadata.get("uid", ""),
         step=metadata["labels"][STEP_LABEL],
         iteration=int(place[1]) if place else None,
         phase=status.get("phase", "Unknown"),

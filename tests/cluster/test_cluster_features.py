@@ -46,7 +46,7 @@ def test_training_moves_to_another_node_when_its_node_is_drained(nodes, launcher
             "drain", pod.node, "--pod-selector", f"pipeline/runid={run.run_id}", "--ignore-daemonsets",
             "--delete-emptydir-data", "--force", "--timeout=300s", timeout_s=330,
         )  # fmt: skip
-        moved = run.wait_for_training(after=frozenset({pod.name}))
+        moved = run.wait_for_training(after=frozenset({pod.uid}))
         assert moved.node != pod.node
         assert "continued from" in kubectl.do("logs", f"pod/{moved.name}", "--container", "main")
     finally:

@@ -72,7 +72,7 @@ def test_an_evicted_pod_is_tried_again(interrupted):
 
 def _require_continued(run, *, after):
     """Require another pod of the step that trains on from a checkpoint."""
-    seen = frozenset(pod.name for pod in run.pods() if pod.created_at <= after.created_at)
+    seen = frozenset(pod.uid for pod in run.pods() if pod.created_at <= after.created_at) | {after.uid}
     pod = run.wait_for_training(after=seen, timeout_s=NEXT_ATTEMPT_S)
     log = run.kubectl.do("logs", f"pod/{pod.name}", "--container", "main")
     assert "continued from" in log

@@ -241,11 +241,9 @@ def test_a_run_is_started_followed_read_and_stopped_by_the_real_command_line(tmp
     spineline = Spineline(tmp_path / "suite.yaml", environment, tmp_path)
     launcher = Launcher(spineline, Kubectl("spine", environment), "https://git.example/data.git", "main", tmp_path)
     run = launcher.start(recipe="cluster-suite", seed=7, folds="0,1")
-    assert run.status()["run"] == run.run_id
     run.follow().wait_for("run: ", timeout_s=60)
-    run.stop()
+    launcher.stop_all()
     assert "CANCEL" in run.status()["state"]
-    run.end_following()
     kfp.close()
     assert kfp.broken == []
     recipe = json.loads(kfp.runs[0].runtime_config.parameters["recipe"])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster.commands import Answer, Background, Kubectl, Spineline
+from tests.cluster.kubeflow_api import stop_runs
 from tests.cluster.run_pods import RUN_LABEL, RunPod, run_pods
 from tests.cluster.waiting import wait_until
 
@@ -69,10 +70,10 @@ class TrainingRun:
         return self.kubectl.items("pods", selector=f"{RUN_LABEL}={self.run_id}")
 
     def wait_for_training(self, *, after: frozenset[str] = frozenset(), timeout_s: float = START_S) -> RunPod:
-        """Return a pod that trains and has written a checkpoint; not one of ``after``."""
+        """Return a pod that trains and has written a checkpoint; not one whose uid is in ``after``."""
 
         def look() -> RunPod | None:
-            found = [pod for pod in self.pods() if pod.is_running and pod.name not in after]
+            found = [pod for pod in self.pods() if pod.is_running and pod.uid not in after]
             return next((pod for pod in found if self._has_trained(pod)), None)
 
         pod = wait_until(look, f"run {self.run_id} to train", timeout_s=timeout_s, state=self.describe)
@@ -173,7 +174,7 @@ class Launcher:
         """End the followers and stop what is in progress."""
         for run in self.runs:
             run.end_following()
-            self.spineline.call("stop", run.run_id)
+        stop_runs(self.spineline.profile, [run.run_id for run in self.runs])
 
     def remove_all(self) -> None:
         """Delete workflows and records of all runs."""
