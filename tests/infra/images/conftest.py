@@ -4,6 +4,7 @@ import functools
 import importlib.metadata
 import os
 import re
+import shutil
 import subprocess
 import tomllib
 import venv
@@ -115,14 +116,36 @@ class SlimPython:
 
     folder: Path
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process in the image is given, but for the root and what a site sets."""
+        return {
+            "PATH": os.pathsep.join((str(self.folder / "bin"), str(Path(shutil.which("git")).parent), os.defpath)),
+            "HOME": str(self.folder / "home"),
+            "PYTHONSAFEPATH": "1",
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "DO_NOT_TRACK": "true",
+        }
+
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+        """Run its Python with arguments."""
+        return self.call("python", *arguments, **environment)
+
+    def call(self, *command: str, **environment: str) -> subprocess.CompletedProcess:
+        """Run a command of the image."""
         return subprocess.run(
-            [self.folder / "bin/python", "-P", *arguments],
-            env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+            command, env={**self.environment, **environment}, cwd=self.folder / "home",
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    def start(self, *command: str, log: Path, **environment: str) -> subprocess.Popen:
+        """Start a command of the image that goes on."""
+        with log.open("wb") as output:
+            return subprocess.Popen(
+                command, env={**self.environment, **environment}, cwd=self.folder / "home",
+                stdout=output, stderr=subprocess.STDOUT,
+            )  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -133,15 +156,56 @@ def slim(packages_of, tmp_path_factory) -> Callable[[str], SlimPython]:
     def laid_out(target: str) -> SlimPython:
         folder = tmp_path_factory.mktemp(target)
         venv.create(folder, symlinks=True, with_pip=False)
-        (packages,) = folder.glob("lib/python3.*/site-packages")
-        (packages / "spineline.pth").write_text(f"{PROJECT}\n")
-        for name in packages_of(target):
-            distribution = importlib.metadata.distribution(name)
-            tops = {file.parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}
-            for top in tops:
-                link = packages / top
-                if not link.is_symlink():
-                    link.symlink_to(distribution.locate_file(top))
+        (folder / "home").mkdir()
+        (site,) = folder.glob("lib/python3.*/site-packages")
+        names = packages_of(target)
+        for name in names:
+            _link_distribution(importlib.metadata.distribution(name), site, only=names)
+            _write_scripts(importlib.metadata.distribution(name), folder / "bin")
+        _link_project(folder / "project", site)
         return SlimPython(folder)
 
     return laid_out
+
+
+def _link_distribution(distribution: importlib.metadata.Distribution, site: Path, *, only: set[str]) -> None:
+    """Link what a distribution has installed: whole folders, but file by file where others have files in them too."""
+    for file in distribution.files or ():
+        top = file.parts[0]
+        if top in ("..", "__pycache__"):
+            continue
+        linked = Path(top) if _owners()[top] <= only else Path(*file.parts)
+        if not (site / linked).is_symlink():
+            (site / linked).parent.mkdir(parents=True, exist_ok=True)
+            (site / linked).symlink_to(distribution.locate_file(linked))
+
+
+@functools.cache
+def _owners() -> dict[str, set[str]]:
+    """The distributions of this environment that have files below each name in site-packages."""
+    owners: dict[str, set[str]] = {}
+    for distribution in importlib.metadata.distributions():
+        name = canonicalize_name(distribution.name)  # parsed at each access
+        for top in {file.parts[0] for file in distribution.files or ()}:
+            owners.setdefault(top, set()).add(name)
+    return owners
+
+
+def _write_scripts(distribution: importlib.metadata.Distribution, folder: Path) -> None:
+    for script in distribution.entry_points.select(group="console_scripts"):
+        attribute = f"{script.module}.{script.attr}"
+        lines = (f"#!{folder / 'python'}", f"import sys, {script.module}", f"sys.exit({attribute}())", "")
+        (folder / script.name).write_text("\n".join(lines))
+        (folder / script.name).chmod(0o755)
+
+
+def _link_project(folder: Path, site: Path) -> None:
+    """Lay the project out beside the packages, as ``install_project.sh`` does; nothing else of the checkout."""
+    folder.mkdir()
+    own = importlib.metadata.distribution("spineline")
+    for package in ("spine", "model_registry", "components", "pipelines"):
+        (folder / package).symlink_to(PROJECT / package)
+    metadata = Path(str(own._path))  # its public interface does not name the folder
+    (folder / metadata.name).symlink_to(metadata)
+    _write_scripts(own, site.parents[2] / "bin")
+    (site / "spineline.pth").write_text(f"{folder}\n")
