@@ -1,6 +1,7 @@
 """Every component starts with the packages of its image and no others: on this machine, without an engine."""
 
 import importlib
+import shutil
 from pathlib import Path
 from typing import get_args
 
@@ -83,3 +84,22 @@ check_golden_case(load_segmenter(bundle, device=torch.device('cpu'), threads=1),
 """
     done = slim(target).run("-c", code, str(bundles[1]))
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_the_model_of_a_version_is_written_with_only_the_registrys_packages(slim, bundles, tmp_path):
+    code = """
+import datetime, pathlib, sys
+from model_registry.bundle import GOLDEN_IMAGE
+from model_registry.pyfunc_model import write_model
+folder = pathlib.Path(sys.argv[1])
+write_model(
+    folder, example=(folder / GOLDEN_IMAGE).read_bytes(), identity="sha256:" + "0" * 64,
+    trained_at=datetime.datetime.now(datetime.UTC), environment=["torch==2.13.0"],
+)
+"""
+    folder = shutil.copytree(bundles[1], tmp_path / "bundle")
+    done = slim("registry").run("-c", code, str(folder))
+    assert done.returncode == 0, done.stderr
+    assert "torch==2.13.0" in (folder / "requirements.txt").read_text().splitlines()
+    assert slim("registry").run("-c", "import numba").returncode == 1
