@@ -35,6 +35,17 @@ class Choice:
 
     def command(self, name: str, run_id: str) -> str:
         """Return the command line of another command, such as ``runs logs``, on the same run."""
+        return shlex.join(["spineline", *name.split(), run_id[:8], *self._options()])
+
+    def run_command(self, *options: str) -> str:
+        """Return the command that starts a training on the same cluster."""
+        return shlex.join(["spineline", "run", "--on", "kubernetes", *self._options(), *options])
+
+    def schedule_command(self, option: str, name: str) -> str:
+        """Return the command that does something with a schedule of the same cluster."""
+        return shlex.join(["spineline", "schedules", option, name, *self._options()])
+
+    def _options(self) -> list[str]:
         profile = [] if self.profile == PROFILE else ["--profile", self.profile]
         host = ["--host", self.host] if self.host else []
-        return shlex.join(["spineline", *name.split(), run_id[:8], *profile, *host])
+        return [*profile, *host]

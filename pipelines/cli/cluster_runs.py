@@ -1,6 +1,6 @@
 """Commands on runs of a cluster: start, follow, stop, retry."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from pipelines.cli.cluster_options import (
     ProfileOption,
     RunArgument,
 )
+from pipelines.cli.lost_runs import advising, raise_where_lost, stop_or_archive
 from pipelines.cli.output import print_json, print_line, tell, warn
 from pipelines.cli.run_following import cluster_of, detaching, follow_run
 from pipelines.cli.run_logs import logs
@@ -58,7 +59,7 @@ def train(request: "TrainingRequest", choice: Choice, *, detach: bool, cron: str
         if not unchecked:
             launch.check(warn)
         if cron is not None:
-            say_schedule(launch.schedule(connection, warn, cron=cron), cron, as_json=choice.as_json)
+            say_schedule(launch.schedule(connection, warn, cron=cron), cron, choice)
             return 0
         run = launch.start(connection, warn, command=choice.command)
         with detaching(run.run_id, choice):
@@ -88,11 +89,20 @@ def follow(
 
 
 def stop(
-    run: RunArgument, profile: ProfileOption = PROFILE, host: HostOption = None, as_json: JsonOption = False
+    run: RunArgument,
+    archive: Annotated[
+        bool,
+        typer.Option("--archive", help="Move a lost run, whose workflow was deleted, to Kubeflow's archive."),
+    ] = False,
+    profile: ProfileOption = PROFILE,
+    host: HostOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Stop a run on a cluster; `spineline retry` continues it: checkpoints and records stay.
 
     Kubeflow Pipelines reports a stopped run as FAILED; who stopped it is recorded in the cluster.
+
+    A run whose workflow was deleted can't be stopped: the error names the command that starts it again.
 
     [bold]Example[/bold]: spineline stop 3f2a91c0 --profile my-cluster.yaml
     """
@@ -105,10 +115,10 @@ def stop(
     endpoint = choice.resolved().kubeflow
     with connected(endpoint) as connection:
         found = runs.find_run(connection, run)
-        runs.stop(connection, found)
-        try_record(cluster_of(endpoint), found.run_id, actor=settings().acting, action="stop", report=warn)
+        if stop_or_archive(connection, found, endpoint, choice, is_archiving=archive):
+            try_record(cluster_of(endpoint), found.run_id, actor=settings().acting, action="stop", report=warn)
+            _say(connection, found.run_id, choice, told="is being stopped", is_last=True)
         end_mlflow_runs(found.run_id, "KILLED", report=warn)
-        _say(connection, found.run_id, choice, told="is being stopped", is_last=True)
 
 
 def retry(
@@ -129,7 +139,9 @@ def retry(
     chosen = choice.resolved()
     with connected(chosen.kubeflow) as connection:
         found = runs.find_run(connection, run)
-        _retry(connection, found, choice)
+        with advising(choice):
+            raise_where_lost(found, chosen.kubeflow)
+            _retry(connection, found, choice)
         with detaching(found.run_id, choice):
             _say(connection, found.run_id, choice, told="is tried again", is_last=detach)
             return 0 if detach else follow_run(connection, found.run_id, chosen, choice)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pipelines.cli.cluster_options import Choice
+from pipelines.cli.lost_runs import advising
 from pipelines.cli.output import print_json, print_line, progress_view, warn
 from spine.settings import settings
 
@@ -61,7 +62,7 @@ def _error_of(follower: "Follower", choice: Choice) -> "ClusterError | None":
     from pipelines.cluster.errors import ClusterError
 
     try:
-        with detaching(follower.run_id, choice):
+        with detaching(follower.run_id, choice), advising(choice):
             follower.follow()
     except ClusterError as error:
         return error

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from pipelines.cli.cluster_options import Choice
+from pipelines.cli.lost_runs import remedy
 from pipelines.cli.output import print_json, print_line, print_table, warn
 from pipelines.cli.run_following import cluster_of
 from spine.log_lines import identify
@@ -11,15 +12,17 @@ if TYPE_CHECKING:
     from pipelines.cluster.connection import Connection
     from pipelines.cluster.graph import Graph
     from pipelines.cluster.kubernetes_access import Cluster
+    from pipelines.cluster.lost_runs import RunLostError
     from pipelines.cluster.steps import StepState
 
 _WELL = ("SUCCEEDED", "SKIPPED")
 
 
 def show_run(run: str, choice: Choice) -> int:
-    """Print the state of a run; return exit code 1 where it FAILED or was stopped."""
+    """Print the state of a run; return exit code 1 where it is lost, FAILED or was stopped."""
     from pipelines.cluster import runs
     from pipelines.cluster.connection import connected
+    from pipelines.cluster.lost_runs import lost_error
     from pipelines.cluster.run_records import stopped_by
     from pipelines.cluster.steps import steps_of, was_stopped
 
@@ -32,9 +35,12 @@ def show_run(run: str, choice: Choice) -> int:
         cluster = cluster_of(endpoint) if found.state not in _WELL else None
         steps = _explained(connection, found, steps_of(found, graph), graph, cluster)
         stopped = stopped_by(found, cluster) if was_stopped(found) else None
+        lost = lost_error(cluster, found)
     rows = [(one.step, graph.folds(one.step, one.number) or None, one.state, one.message or None) for one in steps]
-    _show(found, stopped, link, rows, as_json=choice.as_json)
-    return 1 if found.state in ("FAILED", "CANCELED") else 0
+    _show(found, stopped, lost, link, rows, as_json=choice.as_json)
+    if lost:
+        warn(str(lost.with_remedy(remedy(found, choice))))
+    return 1 if lost or found.state in ("FAILED", "CANCELED") else 0
 
 
 def _explained(
@@ -54,15 +60,22 @@ def _explained(
 
 
 def _show(
-    run: Any, stopped: str | None, link: str, rows: list[tuple[str, str | None, str, str | None]], *, as_json: bool
+    run: Any,
+    stopped: str | None,
+    lost: "RunLostError | None",
+    link: str,
+    rows: list[tuple[str, str | None, str, str | None]],
+    *,
+    as_json: bool,
 ) -> None:
     if as_json:
         names = ("step", "folds", "state", "message")
         steps = [dict(zip(names, row, strict=True)) for row in rows]
         about = {"run": run.run_id, "name": run.display_name, "state": run.state, "stopped": stopped, "link": link}
-        print_json({**about, "steps": steps})
+        print_json({**about, "lost": lost is not None, "steps": steps})
         return
-    print_table(f"{run.display_name}: {run.state}", ["step", "folds", "state", "message"], rows)
+    state = f"lost ({run.state})" if lost else run.state
+    print_table(f"{run.display_name}: {state}", ["step", "folds", "state", "message"], rows)
     if stopped:
         print_line(stopped)
     print_line(link)

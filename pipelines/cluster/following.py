@@ -11,6 +11,7 @@ from pipelines.cluster.errors import ClusterError, NotAllowedError, NotThereErro
 from pipelines.cluster.failures import Failure
 from pipelines.cluster.graph import Graph
 from pipelines.cluster.kubernetes_access import Cluster
+from pipelines.cluster.lost_runs import LostWatch
 from pipelines.cluster.patience import Patience
 from pipelines.cluster.pod_watch import PodWatch
 from pipelines.cluster.run_records import stopped_by
@@ -47,6 +48,7 @@ class Follower:
     def __post_init__(self) -> None:
         """Watch the pods beside the run, and its failures."""
         self._watch = PodWatch(cluster=self.cluster, run_id=self.run_id, report=self._report_once, name=self._name)
+        self._lost = LostWatch(cluster=self.cluster, report=self._report_once)
         self._retries = RunRetries(
             connection=self.connection, cluster=self.cluster, actor=self.actor, report=self.report, name=self._name
         )
@@ -71,6 +73,8 @@ class Follower:
                 for found in self._watch.look(steps, self.graph, is_last=self.state in ENDED):
                     self._event(found.step, found.task, found.done, found.total, found.note)
                 self._show(steps)
+            if self.state not in ENDED:
+                self._lost.look(run, has_pods=bool(self._watch.pods))
             if self.state in ENDED and self._outcome(run, steps) == "final":
                 return self._end(run, steps)
             time.sleep(POLL_S)

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
+from pipelines.cluster import lost_runs
 from pipelines.cluster.connection import Connection
-from pipelines.cluster.errors import NotThereError, UnknownRunError
+from pipelines.cluster.errors import NotThereError, ServerFaultError, UnknownRunError
 from pipelines.cluster.graph import Graph, graph_of
 from pipelines.cluster.steps import ENDED
 
@@ -15,6 +16,8 @@ _WHOLE_ID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 _PREFIX = re.compile(r"^[0-9a-f-]{4,}$")
 _PAGE = 100
 _EQUALS = "EQUALS"
+CANCELING = "CANCELING"
+"""State of a run that was stopped and has not ended."""
 
 
 def find_run(connection: Connection, name: str) -> Any:
@@ -89,16 +92,28 @@ def graph_of_run(connection: Connection, run: Any) -> Graph:
 
 
 def stop(connection: Connection, run: Any) -> None:
-    """Ask that a run be stopped; raises UnknownRunError where it has ended."""
+    """Request that a run be stopped.
+
+    Raises UnknownRunError where it has ended or is being stopped, RunLostError where its workflow was deleted.
+    """
     if run.state in ENDED:
         raise UnknownRunError(f"run {run.run_id} has ended: {run.state}; expected one that has not")
-    connection.ask(connection.api.runs.run_service_terminate_run, run_id=run.run_id)
+    if run.state == CANCELING:
+        raise UnknownRunError(f"run {run.run_id} is being stopped already: {run.state}; wait until it has ended")
+    try:
+        connection.ask(connection.api.runs.run_service_terminate_run, run_id=run.run_id)
+    except ServerFaultError as error:
+        raise lost_runs.of_stop(error, run) from error
 
 
 def retry(connection: Connection, run: Any) -> None:
-    """Run again what failed in a run; raises UnknownRunError unless it was stopped or failed."""
+    """Run again what failed in a run.
+
+    Raises UnknownRunError unless it was stopped or failed, ScheduleDeletedError where its schedule was deleted.
+    """
     if run.state not in ("FAILED", "CANCELED"):
         raise UnknownRunError(f"run {run.run_id} is {run.state}; expected one that FAILED or was CANCELED")
+    lost_runs.require_schedule(connection, run)
     connection.ask(connection.api.runs.run_service_retry_run, run_id=run.run_id)
 
 

@@ -8,12 +8,15 @@ from typing import Any
 from pipelines.cluster.connection import Connection
 from pipelines.cluster.cron import kubeflow_cron
 from pipelines.cluster.errors import UnknownRunError
-from pipelines.cluster.runs import pages
+from pipelines.cluster.lost_runs import is_archived
+from pipelines.cluster.runs import equals, pages
+from pipelines.cluster.steps import ENDED
 from pipelines.cluster.submission import Version, reference_of, runtime_of
 from spine.errors import InvalidValueError
 
 _COMMIT = re.compile(r"^[0-9a-f]{7,40}$")
 _SHORTEST_PREFIX = 4
+_DISABLED = "DISABLED"
 
 
 def require_branch(revision: str) -> None:
@@ -76,11 +79,8 @@ def schedules(connection: Connection) -> Iterator[Any]:
     )
 
 
-def delete(connection: Connection, name: str) -> Any:
-    """Delete the recurring run with this name, id, or beginning of an id, and return it; its past runs stay.
-
-    Raises UnknownRunError unless exactly one is meant.
-    """
+def find(connection: Connection, name: str) -> Any:
+    """Return the recurring run with this name, id, or beginning of an id; raises UnknownRunError unless exactly one."""
     everything = list(schedules(connection))
     found = [one for one in everything if name in (one.display_name, one.recurring_run_id)]
     if not found and len(name) >= _SHORTEST_PREFIX:
@@ -89,11 +89,43 @@ def delete(connection: Connection, name: str) -> Any:
         listed = ", ".join(f"'{one.display_name}' ({one.recurring_run_id})" for one in found or everything) or "none"
         expected = f"the name or id of one, or the first {_SHORTEST_PREFIX} or more characters of its id"
         raise UnknownRunError(f"schedule '{name}' is {len(found)} of: {listed}; expected {expected}")
-    connection.ask(
-        connection.api.recurring_runs.recurring_run_service_delete_recurring_run,
-        recurring_run_id=found[0].recurring_run_id,
-    )
     return found[0]
+
+
+def is_paused(recurring: Any) -> bool:
+    """Return whether a recurring run starts no runs until it is resumed."""
+    return bool(recurring.status == _DISABLED)
+
+
+def pause(connection: Connection, recurring: Any) -> None:
+    """Start no further runs; those in progress continue."""
+    connection.ask(
+        connection.api.recurring_runs.recurring_run_service_disable_recurring_run,
+        recurring_run_id=recurring.recurring_run_id,
+    )
+
+
+def resume(connection: Connection, recurring: Any) -> None:
+    """Start runs again from the next time of the crontab; times that were missed are not made up for."""
+    connection.ask(
+        connection.api.recurring_runs.recurring_run_service_enable_recurring_run,
+        recurring_run_id=recurring.recurring_run_id,
+    )
+
+
+def runs_in_progress(connection: Connection, recurring: Any) -> list[Any]:
+    """Return the runs of a recurring run that have not ended; those in Kubeflow's archive are left out."""
+    schedule_id = recurring.recurring_run_id
+    listed = pages(
+        connection,
+        connection.api.runs.run_service_list_runs,
+        field="runs",
+        namespace=connection.namespace,
+        filter=equals("recurring_run_id", schedule_id),
+    )
+    # A gateway may drop the filter.
+    mine = [run for run in listed if run.recurring_run_id == schedule_id]
+    return [run for run in mine if run.state not in ENDED and not is_archived(run)]
 
 
 def cron_of(recurring: Any) -> str:

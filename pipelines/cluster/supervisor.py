@@ -15,6 +15,7 @@ from pipelines.cluster.connection import Connection
 from pipelines.cluster.errors import ClusterError
 from pipelines.cluster.graph import Graph
 from pipelines.cluster.kubernetes_access import Cluster, UnaskedError
+from pipelines.cluster.lost_runs import RestartNeededError
 from pipelines.cluster.mlflow_runs import Ending
 from pipelines.cluster.pods import PodState, pods_of
 from pipelines.cluster.run_retries import RunRetries
@@ -101,7 +102,11 @@ class Supervisor:
             RunRetries(connection=self.connection, cluster=self.cluster, actor=ACTOR, report=report, name=name),
         )
         before = retries.count
-        outcome = retries.consider(run, steps=steps_of(run, graph), graph=graph, pods=self._pods(run.run_id))
+        try:
+            outcome = retries.consider(run, steps=steps_of(run, graph), graph=graph, pods=self._pods(run.run_id))
+        except RestartNeededError as error:
+            _LOG.warning("run %s: not retried: %s", run.run_id, error)
+            return "final"
         if outcome == "final":
             reasons = "; ".join(f"{name(one.step, one.number)}: {one.message or one.kind}" for one in retries.failures)
             _LOG.warning("run %s: not retried: %s", run.run_id, reasons or "no failed task was found")

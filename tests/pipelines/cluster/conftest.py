@@ -13,7 +13,16 @@ import yaml
 
 import pipelines.compiling
 from pipelines.cli.app import run
-from pipelines.cluster import connection, following, patience, pod_watch, run_logs, run_retries, starting
+from pipelines.cluster import (
+    connection,
+    following,
+    patience,
+    pod_watch,
+    run_logs,
+    run_retries,
+    schedule_deletion,
+    starting,
+)
 from pipelines.cluster.endpoint import Endpoint
 from pipelines.profile import Profile
 from spine.settings import settings
@@ -53,6 +62,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, compiled_once: Calla
         (starting, "SETTLE_S", 0.05),
         (run_retries, "FIRST_WAIT_S", 0.01),
         (run_logs, "POLL_S", 0.01),
+        (schedule_deletion, "POLL_S", 0.01),
+        (schedule_deletion, "SETTLE_S", 0.01),
     ):
         monkeypatch.setattr(module, name, value)
     monkeypatch.setattr(pipelines.compiling, "compile_all", compiled_once)

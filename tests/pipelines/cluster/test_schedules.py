@@ -81,6 +81,35 @@ def test_of_two_schedules_of_one_name_the_ids_are_told(kfp, submit, spineline, p
     assert spineline("schedules", "--delete", "another", "--profile", profile).code == 0
 
 
+def test_a_schedule_is_paused_and_resumed(kfp, submit, spineline, profile):
+    submit("--dataset", "main", "--cron", "0 2 * * *")
+    told = spineline("schedules", "--pause", "spine on main", "--profile", profile)
+    assert told.code == 0 and "paused" in told.out, told.err
+    assert kfp.schedules[0].status == "DISABLED"
+    assert "paused" in spineline("schedules", "--profile", profile).out
+    again = submit("--dataset", "main", "--cron", "0 2 * * *")
+    assert f"spineline schedules --resume 'spine on main' --profile {profile}" in again.out
+    told = spineline("schedules", "--resume", "spine on main", "--profile", profile, "--json")
+    assert json.loads(told.out)["status"] == kfp.schedules[0].status == "ENABLED"
+    assert "enabled" in spineline("schedules", "--profile", profile).out
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--pause", "a", "--resume", "b"], "--pause and --resume"),
+        (["--delete", "a", "--pause", "b"], "--delete and --pause"),
+        (["--wait"], "--delete NAME"),
+        (["--pause", "a", "--stop-runs"], "--delete NAME"),
+        (["--delete", "a", "--wait", "--stop-runs"], "--wait and --stop-runs"),
+    ],
+)
+def test_options_of_a_schedule_that_exclude_each_other_are_refused(kfp, spineline, profile, options, named):
+    told = spineline("schedules", *options, "--profile", profile)
+    assert told.code == 2 and named in told.error
+    assert kfp.asked == []
+
+
 def test_a_schedule_that_was_given_no_id_is_not_believed(kfp, submit):
     kfp.fault = lambda method, path: Answer(200, {"ok": 1}) if method == "POST" and "recurring" in path else None
     told = submit("--dataset", "main", "--cron", "0 2 * * *")

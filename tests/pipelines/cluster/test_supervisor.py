@@ -127,6 +127,15 @@ def test_an_error_of_one_run_leaves_the_others_supervised(kfp, supervisor, detac
     assert second.state == "RUNNING" and first.state == "FAILED"
 
 
+def test_a_run_whose_schedule_was_deleted_is_given_up(kfp, supervisor, detached, ended):
+    run = detached("RUNNING", "FAILED")
+    run.recurring_run_id = "4be7a1d2-0000-0000-0000-000000000000"
+    for _ in range(3):
+        supervisor.look()
+    assert retries(kfp) == [] and ended == [(run.run_id, "FAILED")]
+    assert supervisor.counts.given_up == 1
+
+
 def test_one_look_from_the_command_line(kfp, detached, spineline, profile):
     detached("RUNNING", "SUCCEEDED")
     told = spineline("runs", "supervise", "--once", "--metrics-port", "0", "--profile", profile)

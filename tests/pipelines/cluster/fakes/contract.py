@@ -13,6 +13,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 _PARAMETER = re.compile(r":param (\w+): ?(.*)\n\s*:type \w+: ([\w(), ]+)")
 _SERVICES = ("Healthz", "Experiment", "Pipeline", "PipelineUpload", "Run", "RecurringRun")
+_FILTERED = ("display_name", "name", "recurring_run_id")
 _PLAIN = {"str": str, "int": int, "float": (int, float), "bool": bool, "object": object, "datetime": str}
 
 
@@ -110,8 +111,8 @@ def check_filter(text: str) -> dict[str, str]:
     check_model(content, "V2beta1Filter", where="filter")
     wanted = {}
     for predicate in content["predicates"]:
-        if predicate["operation"] != "EQUALS" or predicate["key"] not in ("display_name", "name"):
-            raise BrokenContractError(f"filter {predicate}; this server knows EQUALS of a name")
+        if predicate["operation"] != "EQUALS" or predicate["key"] not in _FILTERED:
+            raise BrokenContractError(f"filter {predicate}; this server knows EQUALS of {_FILTERED}")
         wanted[predicate["key"]] = predicate["string_value"]
     return wanted
 

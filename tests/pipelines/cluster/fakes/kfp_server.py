@@ -48,6 +48,10 @@ class KfpServer(Server):
         self.page_size: int | None = None
         self.archived: dict[str, str] = {}
         """Logs that Argo archived, by the id of their node."""
+        self.lost: set[str] = set()
+        """Runs whose workflow was deleted."""
+        self.keeps_workflows = True
+        """Whether a deleted schedule's workflows stay where the request asks for it: since 2.16."""
         super().__init__(certificate=certificate)
 
     def reply(self, method: str, path: str, query: dict[str, str], body: bytes, headers: dict[str, str]) -> Any:
@@ -175,7 +179,13 @@ class KfpServer(Server):
         return run
 
     def _run_service_terminate_run(self, query: Any, body: Any, run_id: str) -> Any:
-        change(self._found(self.runs, "run_id", run_id), "CANCELING")
+        run = self._found(self.runs, "run_id", run_id)
+        if run.state not in ("PENDING", "RUNNING", "PAUSED"):
+            message = f"Failed to terminate a run: InvalidInputError: Failed to terminate a run {run_id}. Row not found"
+            raise Answer(400, {"code": 3, "message": message})
+        change(run, "CANCELING")
+        if run_id in self.lost:
+            raise _no_workflow(run_id)
         return {}
 
     def _run_service_retry_run(self, query: Any, body: Any, run_id: str) -> Any:
@@ -183,6 +193,10 @@ class KfpServer(Server):
         if run.state not in ("FAILED", "CANCELED"):
             raise Answer(400, {"code": 9, "message": "Only failed or canceled runs can be retried"})
         change(run, "RUNNING")
+        return {}
+
+    def _run_service_archive_run(self, query: Any, body: Any, run_id: str) -> Any:
+        self._found(self.runs, "run_id", run_id).storage_state = "ARCHIVED"
         return {}
 
     def _recurring_run_service_list_recurring_runs(self, query: Any, body: Any) -> Any:
@@ -198,7 +212,38 @@ class KfpServer(Server):
 
     def _recurring_run_service_delete_recurring_run(self, query: Any, body: Any, recurring_run_id: str) -> Any:
         self.schedules.remove(self._found(self.schedules, "recurring_run_id", recurring_run_id))
+        if not (self.keeps_workflows and query.get("propagation_policy") == "ORPHAN"):
+            self._delete_workflows(recurring_run_id)
         return {}
+
+    def _recurring_run_service_get_recurring_run(self, query: Any, body: Any, recurring_run_id: str) -> Any:
+        return self._found(self.schedules, "recurring_run_id", recurring_run_id)
+
+    def _recurring_run_service_disable_recurring_run(self, query: Any, body: Any, recurring_run_id: str) -> Any:
+        self._found(self.schedules, "recurring_run_id", recurring_run_id).status = "DISABLED"
+        return {}
+
+    def _recurring_run_service_enable_recurring_run(self, query: Any, body: Any, recurring_run_id: str) -> Any:
+        self._found(self.schedules, "recurring_run_id", recurring_run_id).status = "ENABLED"
+        return {}
+
+    def begin_run(self, schedule: Any, *, state: str = "RUNNING") -> Any:
+        """Start a run as a schedule does; the server lists it without a service account."""
+        run = models.V2beta1Run(
+            display_name=f"{schedule.display_name}-{len(self.runs)}",
+            experiment_id=schedule.experiment_id,
+            pipeline_version_reference=schedule.pipeline_version_reference,
+            recurring_run_id=schedule.recurring_run_id,
+            runtime_config=schedule.runtime_config,
+            state=state,
+            created_at=NOW,
+        )
+        return self._added(self.runs, run, "run_id")
+
+    def _delete_workflows(self, recurring_run_id: str) -> None:
+        """Lose the workflows that a schedule owns; the state of a run that has not ended stays as it is."""
+        owned = [run for run in self.runs if run.recurring_run_id == recurring_run_id]
+        self.lost.update(run.run_id for run in owned if run.state in ("PENDING", "RUNNING", "CANCELING"))
 
     def _runnable(self, body: Any) -> None:
         self._found(self.experiments, "experiment_id", body.experiment_id)
@@ -215,6 +260,17 @@ class KfpServer(Server):
             if getattr(item, key) == wanted:
                 return item
         raise Answer(404, {"code": 5, "message": f"ResourceNotFoundError: {key} {wanted} not found"})
+
+
+def _no_workflow(run_id: str) -> Answer:
+    """What the server answers where it is to stop a run whose workflow was deleted."""
+    workflow = f"train-candidate-{run_id[:5]}"
+    message = (
+        f"Failed to terminate a run: InternalServerError: Failed to terminate run {run_id} due to error terminating its"
+        f" workflow: Failed to terminate workflow {workflow} due to patching error after multiple retries: Failed to"
+        f' terminate workflow {workflow} due to patching error: workflows.argoproj.io "{workflow}" not found'
+    )
+    return Answer(500, {"error": message, "code": 13, "message": message, "details": []})
 
 
 def login_page() -> Answer:

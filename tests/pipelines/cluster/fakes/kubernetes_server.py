@@ -26,6 +26,7 @@ _CONFIG_MAP = re.compile(rf"^/api/v1/namespaces/{NAMESPACE}/configmaps(?:/([\w.-
 _CONTROLLER = re.compile(r"^/api/v1/namespaces/([\w-]+)/configmaps/workflow-controller-configmap$")
 ON_ERROR = "spec: {templateDefaults: {retryStrategy: {limit: '2', retryPolicy: OnError}}}"
 """Defaults of workflows, as Kubeflow Pipelines 2.17 sets them."""
+_WORKFLOWS = f"/apis/argoproj.io/v1alpha1/namespaces/{NAMESPACE}/workflows"
 _LOG = re.compile(rf"^/api/v1/namespaces/{NAMESPACE}/pods/([\w.-]+)/log$")
 
 
@@ -51,6 +52,8 @@ class KubernetesServer(Server):
         self.workflow_nodes: dict[str, list[Any]] = {}
         """Nodes of each run's workflow."""
         self.logs: dict[str, str] = {}
+        self.deleted_workflows: set[str] = set()
+        """Runs without a workflow; every other run has one."""
         self.forbidden: set[str] = set()
         """Kinds of objects that may not be read."""
         super().__init__()
@@ -98,13 +101,11 @@ class KubernetesServer(Server):
             return k8s.V1NodeList(items=self.nodes)
         if path == f"/api/v1/namespaces/{NAMESPACE}/resourcequotas":
             return k8s.V1ResourceQuotaList(items=self.quotas)
-        if path == f"/apis/argoproj.io/v1alpha1/namespaces/{NAMESPACE}/workflows":
-            nodes = self.workflow_nodes.get(query["labelSelector"].partition("=")[2])
-            content = {"nodes": {node["id"]: node for node in nodes or []}}
-            return {"items": [] if nodes is None else [{"metadata": {"name": argo.WORKFLOW}, "status": content}]}
         if path == f"/api/v1/namespaces/{NAMESPACE}/pods":
             wanted = dict(pair.split("=") for pair in query["labelSelector"].split(","))
             return k8s.V1PodList(items=[pod for pod in self.pods if wanted.items() <= pod.metadata.labels.items()])
+        if path == _WORKFLOWS:
+            return self._workflows(query)
         raise _status(404, f"{path} not found")
 
     def _config_map(self, method: str, name: str | None, body: Any, content_type: str | None) -> Any:
@@ -121,6 +122,14 @@ class KubernetesServer(Server):
             assert content_type in ("application/strategic-merge-patch+json", "application/merge-patch+json")
             self.config_maps[name]["data"] |= body["data"]
         return {"kind": "ConfigMap", "apiVersion": "v1", **self.config_maps[name]}
+
+    def _workflows(self, query: dict[str, str]) -> Any:
+        run_id = query["labelSelector"].removeprefix("pipeline/runid=")
+        metadata = {"name": argo.WORKFLOW, "labels": {"pipeline/runid": run_id}}
+        nodes = {node["id"]: node for node in self.workflow_nodes.get(run_id, [])}
+        found = {"kind": "Workflow", "metadata": metadata, "status": {"nodes": nodes}}
+        known = [] if run_id in self.deleted_workflows else [found]
+        return {"apiVersion": "argoproj.io/v1alpha1", "kind": "WorkflowList", "metadata": {}, "items": known}
 
     def _held(self, field: str, name: str, model: Any) -> Any:
         held = getattr(self, field)
