@@ -10,6 +10,7 @@ from pipelines.cluster.connection import Connection
 from pipelines.cluster.errors import ClusterError, NotAllowedError, NotThereError, RunFailedError, goes_on
 from pipelines.cluster.failures import Failure
 from pipelines.cluster.graph import Graph
+from pipelines.cluster.interrupts import raise_if_interrupted
 from pipelines.cluster.kubernetes_access import Cluster
 from pipelines.cluster.lost_runs import LostWatch
 from pipelines.cluster.patience import Patience
@@ -78,6 +79,7 @@ class Follower:
             if self.state in ENDED and self._outcome(run, steps) == "final":
                 return self._end(run, steps)
             time.sleep(POLL_S)
+            raise_if_interrupted()
 
     def _look(self) -> Any:
         """Return the run as it is now, however long it takes to reach it."""

@@ -11,7 +11,8 @@ import pytest
 RECORDER = """#!/bin/sh
 printf '%s\\n' "$*" >> "$0.log"
 case "$1" in
-version) [ -n "$NO_ENGINE" ] && { echo 'Cannot connect to the Docker daemon.' >&2; exit 1; }; echo 20.10 ;;
+version) [ -n "$NO_ENGINE" ] && { echo 'Cannot connect to the Docker daemon.' >&2; exit 1; }; echo "${ENGINE:-20.10}" ;;
+buildx) [ -z "$NO_BUILDX" ] || { echo "docker: unknown command: docker buildx" >&2; exit 1; } ;;
 build) echo 'step 1 of 1'; [ -z "$NO_BUILD" ] ;;
 image)
     case "$*" in
@@ -48,13 +49,9 @@ class Checkout:
         ).stdout.strip()
 
     def build(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
-        script = self.folder / "infra/images/build"
-        options, rest = arguments, ()
-        if "--" in arguments:
-            place = arguments.index("--")
-            options, rest = arguments[:place], arguments[place:]
-        command = [script, *options, "--docker", self.docker, *rest]
-        return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+        command = [self.folder / "infra/images/build", *arguments]
+        variables = {**os.environ, "DOCKER": str(self.docker), **environment}
+        return subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
 
     def asked(self, word: str) -> list[str]:
         log = Path(f"{self.docker}.log")
@@ -166,6 +163,29 @@ def test_an_engine_that_does_not_answer_is_told(checkout):
     assert "Cannot connect to the Docker daemon." in refused(checkout.build("serve", NO_ENGINE="1"))
 
 
+@pytest.mark.parametrize(
+    ("version", "without_buildx", "refuses"),
+    [("20.10.24", True, False), ("22.6.0", True, False), ("23.0.0", True, True), ("28.2.2", True, True),
+     ("28.2.2", False, False), ("5.4.1", True, False), ("", True, False)],
+)  # fmt: skip
+def test_an_engine_from_version_23_on_is_refused_without_buildx(checkout, version, without_buildx, refuses):
+    done = checkout.build("serve", ENGINE=version or "dev", NO_BUILDX="1" if without_buildx else "")
+    if refuses:
+        line = refused(done)
+        assert f"version {version} has no component buildx" in line
+        assert "docker-buildx-plugin" in line
+        assert checkout.asked("build") == []
+    else:
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_option_docker_goes_before_the_variable(checkout):
+    done = checkout.build("serve", "--docker", str(checkout.docker), DOCKER="/nowhere/docker")
+    assert done.returncode == 0, done.stderr
+    assert "/nowhere/docker: not found" in refused(checkout.build("serve", DOCKER="/nowhere/docker"))
+    assert checkout.build("serve", "--help", DOCKER="").returncode == 0
+
+
 def test_a_build_that_fails_is_told_by_its_target(checkout):
     assert "data" in refused(checkout.build(NO_BUILD="1"))
 
@@ -175,16 +195,18 @@ def test_without_a_commit_there_is_nothing_to_build(checkout):
     assert "git" in refused(checkout.build("serve", GIT_CEILING_DIRECTORIES=str(checkout.folder.parent)))
 
 
-def test_a_base_needs_an_engine(project, tmp_path):
+@pytest.mark.parametrize(
+    ("options", "variable"), [((), "/nowhere/docker"), (("--docker", "/nowhere/docker"), "docker")]
+)
+def test_a_base_needs_an_engine(project, options, variable):
     done = subprocess.run(
-        [project / "infra/images/make_base"],
-        env={**os.environ, "DOCKER": "/nowhere/docker"},
+        [project / "infra/images/make_base", *options],
+        env={**os.environ, "DOCKER": variable},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("error: ")
-    assert "; expected " in done.stderr
+    assert done.stderr.startswith("error: /nowhere/docker: no engine answers; expected ")
 
 
 def test_a_base_explains_itself(project):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.cluster import following
 from tests.pipelines.cluster.fakes.kfp_server import at
 
 FORWARDED = {"port_forward": "kubeflow/ml-pipeline-ui"}
@@ -190,6 +191,20 @@ def test_a_signal_that_ends_the_command_ends_kubectl_too_and_says_that_the_run_g
     assert f"run {kfp.runs[0].run_id} goes on" in told.error
     assert not is_there(kubectl.process)
     assert signal.getsignal(number) == before
+
+
+def test_a_signal_whose_exception_python_drops_ends_the_following_all_the_same(kubectl, kfp, followed, monkeypatch):
+    class Dropping:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            sum(range(1000))  # Python runs the handler between two instructions, within this destructor
+
+    dropped = []
+    monkeypatch.setattr(sys, "unraisablehook", dropped.append)
+    monkeypatch.setattr(following.time, "sleep", lambda _: Dropping() and None)
+    kfp.script = [at("RUNNING")]
+    assert followed().code == 130
+    assert {one.exc_type for one in dropped} == {KeyboardInterrupt}
 
 
 def test_a_hangup_that_is_ignored_stays_ignored(kubectl, kfp, followed):
