@@ -35,7 +35,7 @@ def apply_settings(task: dsl.PipelineTask, profile: Profile, *, step: Step) -> N
     _image(task, cluster)
     _volumes(task, cluster, asked, root=profile.shared_root, step=step)
     _environment(task, cluster, asked, root=profile.shared_root, image=image)
-    _secrets(task, cluster, asked)
+    _secrets(task, cluster, asked, step=step)
     _labels(task, asked, step=step)
     if step == "train_folds":
         # kfp declares no container ports: whoever scrapes finds the pod by its label, and the port by its number.
@@ -113,14 +113,12 @@ def _environment(task: dsl.PipelineTask, cluster: Kubernetes, asked: StepSetting
     k8s.use_field_path_as_env(task, env_name="SPINELINE_RUN", field_path=_RUN_FIELD)
 
 
-def _secrets(task: dsl.PipelineTask, cluster: Kubernetes, asked: StepSettings) -> None:
-    if cluster.tracking_secret:
+def _secrets(task: dsl.PipelineTask, cluster: Kubernetes, asked: StepSettings, *, step: Step) -> None:
+    if tracking := cluster.tracking_secret_of(step):
         keys = {"MLFLOW_TRACKING_URI": "MLFLOW_TRACKING_URI"}
-        k8s.use_secret_as_env(task, secret_name=cluster.tracking_secret, secret_key_to_env=keys)
-    if cluster.store_secret:
-        k8s.use_secret_as_env(
-            task, secret_name=cluster.store_secret, secret_key_to_env={key: key for key in _STORE_KEYS}
-        )
+        k8s.use_secret_as_env(task, secret_name=tracking, secret_key_to_env=keys)
+    if store := cluster.store_secret_of(step):
+        k8s.use_secret_as_env(task, secret_name=store, secret_key_to_env={key: key for key in _STORE_KEYS})
     for secret in asked.secrets:
         if secret.folder:
             k8s.use_secret_as_volume(task, secret_name=secret.name, mount_path=secret.folder)

@@ -20,6 +20,7 @@ from pipelines.kubernetes_values import (
     VolumeName,
 )
 from pipelines.mounts import is_below, root_faults, secret_faults
+from pipelines.step_secrets import PURPOSE_OF, TRACKING_STEPS, Purpose, StoreSecrets
 from pipelines.step_settings import STEPS, Step, StepSettings
 from spine.errors import MalformedFileError
 from spine.values import Value
@@ -66,6 +67,17 @@ class Environment(Value):
             **self.variables,
         }
 
+    def store_purposes(self) -> frozenset[Purpose]:
+        """Return what the stores that are named here need keys for."""
+        used: set[Purpose] = set()
+        if _is_on_s3(self.ledger):
+            used |= {"models", "models_read", "checkpoints"}  # training reads the version that it may start from
+        if _is_on_s3(self.model_store):
+            used.add("models")
+        if self.checkpoint_store:
+            used.add("checkpoints")
+        return frozenset(used)
+
 
 class Kubernetes(Value):
     """Settings that only a cluster has."""
@@ -77,9 +89,11 @@ class Kubernetes(Value):
     service_account: ObjectName | None = None
     """Service account of a run's pods; Kubeflow's default where not given."""
     tracking_secret: VolumeName | None = None
-    """Secret with the key MLFLOW_TRACKING_URI."""
+    """Secret with the key MLFLOW_TRACKING_URI; only steps that use MLflow get it."""
     store_secret: VolumeName | None = None
-    """Secret with the keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."""
+    """Secret with the keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; only steps that use a store get it."""
+    store_secrets: StoreSecrets | None = None
+    """Secrets by purpose in place of that one."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     """When a node asks the image registry."""
     image_pull_secrets: tuple[ObjectName, ...] = ()
@@ -98,6 +112,19 @@ class Kubernetes(Value):
     def settings_of(self, step: Step) -> StepSettings:
         """Return what a step's pod is given: its own settings over those of all steps."""
         return self.defaults.overridden(self.steps.get(step, StepSettings()))
+
+    def tracking_secret_of(self, step: Step) -> str | None:
+        """Return the Secret with MLflow's address, for a step that uses MLflow."""
+        return self.tracking_secret if step in TRACKING_STEPS else None
+
+    def store_secret_of(self, step: Step) -> str | None:
+        """Return the Secret with the keys of the object store that a step uses; None where it uses none."""
+        purpose = PURPOSE_OF[step]
+        # The remote of a data set and MLflow's artifacts may be in a bucket that the profile does not name.
+        used = {"data", "models", *self.environment.store_purposes()}
+        if purpose is None or purpose not in used:
+            return None
+        return getattr(self.store_secrets, purpose) if self.store_secrets else self.store_secret
 
 
 class Profile(Value):
@@ -157,6 +184,7 @@ def _faults(profile: Profile) -> Iterator[tuple[str, str]]:
     for taken in root_faults(root):
         yield f"root is {root!r}", f"a folder of its own such as {DEFAULT_ROOT}: a pod has its own {taken}"
     yield from _faults_of_environment(cluster, root=root)
+    yield from _faults_of_store_secrets(cluster)
     if cluster.cache_claim == cluster.volume_claim:
         told = f"kubernetes.cache_claim is {cluster.cache_claim!r}, the root's own"
         yield told, "another claim, or none: the cache lies in the root then"
@@ -174,6 +202,22 @@ def _faults_of_environment(cluster: Kubernetes, *, root: str) -> Iterator[tuple[
         if place and place.startswith("/") and (place == root or not is_below(place, root)):
             told = f"kubernetes.environment.{field} is {place!r}"
             yield told, f"a folder below the root {root}, or s3://…: no other outlives the pod"
+
+
+def _faults_of_store_secrets(cluster: Kubernetes) -> Iterator[tuple[str, str]]:
+    if cluster.store_secrets is None:
+        return
+    if cluster.store_secret:
+        yield f"kubernetes.store_secret is {cluster.store_secret!r} beside store_secrets", "one of the two"
+    for purpose in sorted(cluster.environment.store_purposes()):
+        if getattr(cluster.store_secrets, purpose) is None:
+            steps = ", ".join(step for step in STEPS if PURPOSE_OF[step] == purpose)
+            told = f"kubernetes.store_secrets has no {purpose}"
+            yield told, f"a Secret: with the stores of kubernetes.environment it is needed by {steps}"
+
+
+def _is_on_s3(place: str | None) -> bool:
+    return bool(place and place.startswith("s3://"))
 
 
 def _faults_of(cluster: Kubernetes, step: Step, *, root: str) -> Iterator[tuple[str, str]]:

@@ -108,7 +108,7 @@ class StepSettings(Value):
     retries: Retries = 2
     """Attempts after the first; each goes on where the last one was."""
     secrets: tuple[SecretUse, ...] = ()
-    """Secrets beside those of MLflow and the store."""
+    """Secrets beside those of MLflow and the stores."""
 
     def overridden(self, own: "StepSettings") -> "StepSettings":
         """Return these settings with every field that ``own`` sets in place of this one's."""

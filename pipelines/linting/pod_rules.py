@@ -111,7 +111,7 @@ POD_RULES = (
     Rule(
         "secret-in-environment",
         "whoever sees the pipeline or the pod reads it",
-        "a Secret: tracking_secret, store_secret or secrets in the profile",
+        "a Secret: tracking_secret, store_secret, store_secrets or secrets in the profile",
         _plain_secrets,
     ),
     Rule(

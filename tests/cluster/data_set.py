@@ -80,7 +80,7 @@ def _selector() -> str:
 def _pod(profile: dict[str, Any], *, image: str, remote: str) -> dict[str, Any]:
     kubernetes = profile["kubernetes"]
     variables = kubernetes.get("environment", {}).get("variables", {})
-    secret = kubernetes.get("store_secret")
+    secret = kubernetes.get("store_secret") or kubernetes.get("store_secrets", {}).get("models")
     program = ["python", f"{_SOURCES}/data_set_program.py", "make", remote, endpoint_of(profile), _SOURCES]
     container = {
         "name": "data",

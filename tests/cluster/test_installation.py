@@ -23,6 +23,7 @@ def test_everything_that_the_profile_names_exists(kubectl, profile_content):
         ("serviceaccount", given.get("service_account")),
         ("secret", given.get("tracking_secret")),
         ("secret", given.get("store_secret")),
+        *(("secret", name) for name in given.get("store_secrets", {}).values()),
     ]
     missing = [f"{kind} {name}" for kind, name in wanted if name and not kubectl.has(kind, name)]
     assert missing == []

@@ -195,6 +195,54 @@ def test_secrets_are_named_and_nothing_of_them_is_in_the_file(rich):
     assert "secretAsVolume" not in platform_of(rich["train-candidate"], "gate-candidate")
 
 
+STEPS_OF = {
+    "train-candidate": (
+        "pull-dataset", "plan-training", "train-folds", "evaluate-folds", "gate-candidate", "register-candidate",
+    ),
+    "promote-approved": ("promote-model",),
+    "roll-back": ("promote-model",),
+}  # fmt: skip
+ONE_SECRET = {
+    "pull-dataset": ["store-secret"],
+    "plan-training": [],
+    "train-folds": ["files", "mlflow-secret", "store-secret", "words"],
+    "evaluate-folds": ["store-secret"],
+    "gate-candidate": ["store-secret"],
+    "register-candidate": ["mlflow-secret", "store-secret"],
+    "promote-model": ["mlflow-secret", "store-secret"],
+}
+BY_PURPOSE = {
+    "pull-dataset": ["data-keys"],
+    "plan-training": [],
+    "train-folds": ["checkpoint-keys", "files", "mlflow-secret", "words"],
+    "evaluate-folds": ["model-reading-keys"],
+    "gate-candidate": ["model-reading-keys"],
+    "register-candidate": ["mlflow-secret", "model-keys"],
+    "promote-model": ["mlflow-secret", "model-keys"],
+}
+SPLIT = (
+    "store_secrets: {data: data-keys, checkpoints: checkpoint-keys, models: model-keys,"
+    " models_read: model-reading-keys}"
+)
+
+
+@pytest.mark.parametrize(
+    ("stores", "expected"), [("store_secret: store-secret", ONE_SECRET), (SPLIT, BY_PURPOSE)], ids=["one", "by purpose"]
+)
+def test_each_step_gets_the_secrets_that_it_uses_and_no_other(stores, expected, tmp_path):
+    profile = Profile.parse(yaml.safe_load(RICH.replace("store_secret: store-secret", stores)), where="rich")
+    for file in compile_all(profile=profile, folds=[0], output=tmp_path):
+        documents = list(yaml.safe_load_all(file.read_text()))
+        found = {step: secrets_of(documents, step) for step in STEPS_OF[file.stem]}
+        assert found == {step: expected[step] for step in STEPS_OF[file.stem]}, file.stem
+
+
+def secrets_of(documents, step):
+    platform = platform_of(documents, step)
+    uses = [*platform.get("secretAsEnv", []), *platform.get("secretAsVolume", [])]
+    return sorted({name_of(use["secretNameParameter"]) for use in uses})
+
+
 def test_the_run_s_id_is_the_pod_s_label(rich):
     fields = platform_of(rich["promote-approved"], "promote-model")["fieldPathAsEnv"]
     assert fields == [{"name": "SPINELINE_RUN", "fieldPath": "metadata.labels['pipeline/runid']"}]

@@ -55,6 +55,20 @@ def test_folds_are_dealt_to_tasks(dealt, tasks):
     assert Profile(name="mine", about="x", fold_groups=dealt).groups([0, 1, 2, 3, 4]) == tasks
 
 
+@pytest.mark.parametrize(
+    ("environment", "with_keys"),
+    [
+        ("{}", ["pull_dataset", "register_candidate", "promote_model"]),
+        ("{model_store: s3://bucket/m}", ["pull_dataset", "register_candidate", "promote_model"]),
+        ("{checkpoint_store: s3://bucket/c}", ["pull_dataset", "train_folds", "register_candidate", "promote_model"]),
+        ("{ledger: s3://bucket/l}", [step for step in STEPS if step != "plan_training"]),
+    ],
+)
+def test_one_secret_of_the_store_reaches_the_steps_that_use_a_store(environment, with_keys, tmp_path):
+    cluster = profile_of(with_kubernetes(f"{{store_secret: s, environment: {environment}}}"), tmp_path).kubernetes
+    assert [step for step in STEPS if cluster.store_secret_of(step)] == with_keys
+
+
 def test_a_step_s_own_settings_replace_those_of_all_steps_field_by_field(tmp_path):
     text = "{defaults: {cpu: 3, retries: 7, node_selector: {disk: fast}}, steps: {train_folds: {cpu: 12}}}"
     cluster = profile_of(with_kubernetes(text), tmp_path).kubernetes
@@ -154,6 +168,20 @@ CLUSTER = {
     ],
     "{defaults: {memory: 1.5Gi}}": ["defaults.memory: should be a whole number of bytes"],
     "{defaults: {memory: 8K}}": ["defaults.memory: should be a whole number of bytes"],
+    "{store_secret: one, store_secrets: {data: two}}": ["store_secret is 'one' beside store_secrets", "one of the two"],
+    "{store_secrets: {write: one}}": ["store_secrets.write"],
+    "{store_secrets: {data: d}, environment: {model_store: 's3://bucket/m'}}": [
+        "store_secrets has no models",
+        "needed by register_candidate, promote_model",
+    ],
+    "{store_secrets: {models: m}, environment: {checkpoint_store: 's3://bucket/c'}}": [
+        "store_secrets has no checkpoints",
+        "needed by train_folds",
+    ],
+    "{store_secrets: {models: m, checkpoints: c}, environment: {ledger: 's3://bucket/l'}}": [
+        "store_secrets has no models_read",
+        "needed by evaluate_folds, gate_candidate",
+    ],
     "{defaults: {shared_memory: 8Gi, memory: 8Gi}}": [
         "shared_memory (of pull_dataset) is '8Gi'",
         "less than the memory of 8Gi",

@@ -17,6 +17,7 @@ import yaml
 from pipelines.cluster.endpoint import Endpoint
 from pipelines.linting.rules import RULES
 from pipelines.profile import Environment, Kubernetes, Profile, Security, load_profile
+from pipelines.step_secrets import PURPOSE_OF, TRACKING_STEPS, StoreSecrets
 from pipelines.step_settings import SecretUse, StepSettings, Toleration
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "profiles.md"
@@ -25,6 +26,7 @@ SECTIONS: dict[str, type] = {
     "kubeflow": Endpoint,
     "kubernetes": Kubernetes,
     "kubernetes.security": Security,
+    "kubernetes.store_secrets": StoreSecrets,
     "kubernetes.environment": Environment,
     "kubernetes.defaults, and each of kubernetes.steps": StepSettings,
     "tolerations": Toleration,
@@ -94,12 +96,20 @@ def _plain(field):
 _SECTION_WORDS = {model.__name__: f"see {title}" for title, model in SECTIONS.items()}
 
 
+def step_secrets():
+    lines = ["| step | `tracking_secret` | `store_secret`, or of `store_secrets` |", "|---|---|---|"]
+    for step, purpose in PURPOSE_OF.items():
+        tracking, keys = "yes" if step in TRACKING_STEPS else "–", f"`{purpose}`" if purpose else "–"
+        lines.append(f"| `{step}` | {tracking} | {keys} |")
+    return "\n".join(lines)
+
+
 def rules():
     lines = ["| rule | why | expected |", "|---|---|---|"]
     return "\n".join([*lines, *(f"| `{rule.name}` | {rule.why} | {rule.expected} |" for rule in RULES)])
 
 
-@pytest.mark.parametrize("table", [fields, rules], ids=["fields", "rules"])
+@pytest.mark.parametrize("table", [fields, step_secrets, rules], ids=["fields", "step_secrets", "rules"])
 def test_the_tables_are_those_of_the_code(table):
     document = DOCUMENT.read_text(encoding="utf-8")
     part = re.compile(rf"(?<=<!-- {table.__name__} -->\n\n).*?(?=\n\n<!-- end -->)", re.DOTALL)
