@@ -48,6 +48,8 @@ class Environment(Value):
     """Endpoint of an S3 store other than AWS."""
     checkpoint_store: BucketUrl | None = None
     """Where checkpoints are copied to while training."""
+    checkpoint_minutes: Annotated[int, Field(strict=True, ge=1, le=1440)] | None = None
+    """Minutes between two checkpoints, in place of the recipe's: the most that a lost pod costs."""
     ledger: Place | None = None
     """Where the ledger lies; below the root where not given."""
     model_store: Place | None = None

@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     checkpoint_store: str | None = Field(
         default=None, description="Where checkpoints are copied to while training: s3://bucket/prefix."
     )
+    checkpoint_minutes: float | None = Field(
+        default=None, gt=0, description="Minutes between two checkpoints of a training; those of the recipe by default."
+    )
     ledger: str | None = Field(
         default=None, description="Where the ledger lies: a folder or s3://bucket/prefix; below the root by default."
     )

@@ -176,6 +176,15 @@ def _raise_unless_done(outcomes: Sequence[FoldOutcome]) -> None:
         raise TrainingInterruptedError(f"{told}; run again to continue")
 
 
+def _with_site_minutes(recipe: Recipe) -> Recipe:
+    """Return the recipe with the minutes between two checkpoints that are set here, where some are."""
+    minutes = settings().checkpoint_minutes
+    if minutes is None:
+        return recipe
+    training = recipe.training.model_copy(update={"checkpoint_minutes": minutes})
+    return recipe.model_copy(update={"training": training})
+
+
 def parse_folds(text: str) -> list[int]:
     """Parse a JSON list of folds such as ``[0, 1]``."""
     try:
@@ -195,7 +204,7 @@ def step(*, root: str, plan: str, recipe: str, folds: str, start_from: int) -> s
         records = train_folds(
             root=Path(root),
             plan=Plan.from_text(plan, where="plan"),
-            recipe=given_recipe(recipe),
+            recipe=_with_site_minutes(given_recipe(recipe)),
             folds=parse_folds(folds),
             start_from=start_from,
         )

@@ -27,6 +27,7 @@ kubernetes:
   environment:
     s3_endpoint: https://store.example.org
     checkpoint_store: s3://bucket/checkpoints
+    checkpoint_minutes: 5
     ledger: s3://bucket/ledger
     model_store: s3://bucket/models
     variables: {{AWS_DEFAULT_REGION: eu-central-1}}
@@ -107,6 +108,7 @@ def test_the_environment_tells_a_step_where_it_is(rich):
         "SPINELINE_METRICS_PORT": "9100",
         "SPINELINE_S3_ENDPOINT": "https://store.example.org",
         "SPINELINE_CHECKPOINT_STORE": "s3://bucket/checkpoints",
+        "SPINELINE_CHECKPOINT_MINUTES": "5",
         "SPINELINE_LEDGER": "s3://bucket/ledger",
         "SPINELINE_MODEL_STORE": "s3://bucket/models",
         "SPINELINE_LOG_FORMAT": "json",

@@ -11,7 +11,7 @@ import pytest
 
 from components.train_folds.candidate import Candidate
 from components.train_folds.outcome import FoldOutcome
-from components.train_folds.program import _end_journals, _status, parse_folds, train_folds
+from components.train_folds.program import _end_journals, _status, parse_folds, step, train_folds
 from model_registry.lifecycle import Registry
 from spine.errors import InvalidValueError, MissingPathError
 from spine.journal import JOURNAL_FILE, Journal, last_status
@@ -56,6 +56,21 @@ def test_what_does_not_change_a_fold_does_not_change_the_candidate(plan, recipe,
 )
 def test_anything_else_in_the_recipe_makes_another_candidate(plan, recipe, change):
     assert folder(plan, recipe) != folder(plan, recipe.model_copy(update=change))
+
+
+@pytest.mark.parametrize(("variable", "minutes"), [(None, 0.5), ("3", 3.0)])
+def test_the_minutes_between_checkpoints_that_are_set_here_replace_those_of_the_recipe(
+    variable, minutes, plan, monkeypatch
+):
+    given = []
+    monkeypatch.setattr("components.train_folds.program.train_folds", lambda *, recipe, **_: given.append(recipe) or [])
+    if variable:
+        monkeypatch.setenv("SPINELINE_CHECKPOINT_MINUTES", variable)
+    settings.cache_clear()
+    step(root="/root", plan=plan.text(), recipe="demo", folds="[0]", start_from=0)
+    settings.cache_clear()
+    assert given[0].training.checkpoint_minutes == minutes
+    assert given[0].training.identity == load_recipe("demo").training.identity
 
 
 def test_starting_weights_make_another_candidate(plan, recipe, make_bundle, tmp_path):
