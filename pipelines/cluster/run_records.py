@@ -1,9 +1,10 @@
-"""Record of what people and the supervisor did to a run: a ConfigMap beside it, which outlives its workflow and pods.
+"""Events of a run, what people and the supervisor did to it: ConfigMaps that outlive its workflow and pods.
 
 Kubeflow Pipelines records neither who stopped a run nor why it was tried again, and its runs can't be annotated.
 """
 
 import json
+import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -16,6 +17,7 @@ LABELS = {"app.kubernetes.io/name": "spineline", "app.kubernetes.io/component": 
 RUN_LABEL = "spineline.io/run"
 Action = Literal["stop", "retry"]
 _WHAT = "ConfigMaps"
+_KEY = "event.json"
 
 
 class RunEvent(Value):
@@ -31,35 +33,36 @@ class RunEvent(Value):
     format: Literal[1] = 1
 
 
-def record_name(run_id: str) -> str:
-    """Return the name of a run's ConfigMap."""
-    return f"spineline-run-{run_id}"
-
-
 def record(cluster: Cluster, run_id: str, *, actor: str, action: Action, reason: str = "") -> None:
-    """Add an event to a run's record; raises UnaskedError where ConfigMaps can't be written."""
+    """Record an event of a run, never to be changed; raises UnaskedError where ConfigMaps can't be created."""
     event = RunEvent(at=datetime.now(UTC), actor=actor, action=action, reason=reason[:1000])
-    data = {f"{event.at:%Y%m%dT%H%M%S.%fZ}.{action}": event.model_dump_json()}
-    body = {"metadata": {"name": record_name(run_id), "labels": {**LABELS, RUN_LABEL: run_id}}, "data": data}
-    # A patch of a ConfigMap that does not exist answers 404, which `read` reports as None: it is created then.
-    patched = cluster.read(
-        cluster.core.patch_namespaced_config_map, record_name(run_id), cluster.namespace, body, what=_WHAT
-    )
-    if patched is None:
-        cluster.read(cluster.core.create_namespaced_config_map, cluster.namespace, body, what=_WHAT)
+    body = {
+        "metadata": {
+            "name": f"spineline-run-{run_id[:8]}-{event.at:%Y%m%d%H%M%S%f}-{secrets.token_hex(2)}",
+            "labels": {**LABELS, RUN_LABEL: run_id},
+        },
+        "data": {_KEY: event.model_dump_json()},
+        "immutable": True,
+    }
+    cluster.read(cluster.core.create_namespaced_config_map, cluster.namespace, body, what=_WHAT)
 
 
 def events_of(cluster: Cluster, run_id: str) -> list[RunEvent]:
-    """Return the events of a run, the oldest first; raises UnaskedError where ConfigMaps can't be read."""
-    found = cluster.read(cluster.core.read_namespaced_config_map, record_name(run_id), cluster.namespace, what=_WHAT)
-    content: dict[str, Any] = (found.data if found else None) or {}
+    """Return the events of a run, the oldest first; raises UnaskedError where ConfigMaps can't be listed."""
+    listed = cluster.read(
+        cluster.core.list_namespaced_config_map,
+        cluster.namespace,
+        label_selector=f"{RUN_LABEL}={run_id}",
+        what=_WHAT,
+    )
     events = []
-    for key in sorted(content):
+    for found in listed.items if listed else []:
         try:
-            events.append(RunEvent.parse(json.loads(content[key]), where=f"ConfigMap {record_name(run_id)}"))
-        except (ValueError, SpinelineError):
-            continue  # written by hand, or by a later version
-    return events
+            where = f"ConfigMap {found.metadata.name}"
+            events.append(RunEvent.parse(json.loads((found.data or {})[_KEY]), where=where))
+        except (KeyError, ValueError, SpinelineError):
+            continue  # made by hand, or by a later version
+    return sorted(events, key=lambda event: event.at)
 
 
 def try_record(
@@ -77,7 +80,7 @@ def try_record(
             raise UnaskedError("no access to the Kubernetes API")
         record(cluster, run_id, actor=actor, action=action, reason=reason)
     except UnaskedError as error:
-        report(f"not recorded who did this and why: {error}; grant the right to create and patch ConfigMaps")
+        report(f"not recorded who did this and why: {error}; grant the right to create ConfigMaps")
 
 
 def stopped_by(run: Any, cluster: Cluster | None) -> str:

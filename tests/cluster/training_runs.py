@@ -34,6 +34,10 @@ def epochs_done(log: str) -> int:
     return max((int(found) for found in _EPOCH.findall(log)), default=0)
 
 
+EVENT_LABEL = "spineline.io/run"
+"""Label of the ConfigMaps that record who did what to a run."""
+
+
 @dataclass
 class TrainingRun:
     """One run."""
@@ -113,11 +117,11 @@ class TrainingRun:
         self.kubectl.do("delete", "pods", "--selector", f"{RUN_LABEL}={self.run_id}", "--now", timeout_s=300)
 
     def events(self) -> list[dict[str, Any]]:
-        """Return who did what to the run, from its ConfigMap, the oldest first."""
-        name = f"spineline-run-{self.run_id}"
-        answer = self.kubectl.do("get", "configmap", name, "--ignore-not-found", "--output", "json")
-        data = json.loads(answer).get("data", {}) if answer.strip() else {}
-        return [json.loads(data[key]) for key in sorted(data)]
+        """Return who did what to the run, from its ConfigMaps, the oldest first."""
+        selector = f"{EVENT_LABEL}={self.run_id}"
+        answer = self.kubectl.do("get", "configmaps", "--selector", selector, "--output", "json")
+        events = [json.loads(one["data"]["event.json"]) for one in json.loads(answer)["items"]]
+        return sorted(events, key=lambda event: str(event["at"]))
 
     def logs(self, *arguments: str) -> Answer:
         """Return the answer of ``spineline runs logs``."""
@@ -182,4 +186,4 @@ class Launcher:
             self.kubectl.call(
                 "delete", "workflows.argoproj.io", "--selector", f"{RUN_LABEL}={run.run_id}", timeout_s=300
             )
-            self.kubectl.call("delete", "configmap", f"spineline-run-{run.run_id}", "--ignore-not-found")
+            self.kubectl.call("delete", "configmaps", "--selector", f"{EVENT_LABEL}={run.run_id}")

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -178,8 +179,11 @@ def test_a_write_that_was_lost_is_not_repeated_blindly(kubectl, kfp, submit, spi
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_that_ends_the_command_ends_kubectl_too_and_says_that_the_run_goes_on(kubectl, kfp, followed, number):
-    before = signal.getsignal(number)
+def test_a_signal_that_ends_the_command_ends_kubectl_too_and_says_that_the_run_goes_on(
+    kubectl, kfp, followed, number, request
+):
+    before = signal.SIG_DFL  # also where whoever runs the tests ignores hangups (nohup)
+    request.addfinalizer(partial(signal.signal, number, signal.signal(number, before)))
 
     def end(run):
         at("RUNNING")(run)

@@ -100,8 +100,9 @@ def test_each_retry_is_recorded_with_who_made_it_and_why(kfp, kubernetes, failin
     monkeypatch.setenv("SPINELINE_ACTOR", "ann")
     failing(log=KILLED, ended=("Error", 1))
     assert submit().code == 0
-    (found,) = kubernetes.config_maps[f"spineline-run-{run_id(kfp)}"]["data"].values()
-    event = json.loads(found)
+    (found,) = kubernetes.config_maps.values()
+    assert found["immutable"] and found["metadata"]["labels"]["spineline.io/run"] == run_id(kfp)
+    event = json.loads(found["data"]["event.json"])
     assert (event["actor"], event["action"], event["format"]) == ("ann", "retry", 1)
     assert event["reason"] == "retry 1 of 2: train_folds (fold 1): ended by signal: killed"
 

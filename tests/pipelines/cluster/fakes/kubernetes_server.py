@@ -22,7 +22,7 @@ _KINDS = {
 _ONE = re.compile(rf"^/api/v1/namespaces/{NAMESPACE}/(\w+)/([\w.-]+)$")
 _QUEUE = re.compile(rf"^/apis/kueue\.x-k8s\.io/(\w+)/namespaces/{NAMESPACE}/localqueues/([\w.-]+)$")
 _WIDE = re.compile(r"^/apis/kueue\.x-k8s\.io/(\w+)/(clusterqueues|workloadpriorityclasses)/([\w.-]+)$")
-_CONFIG_MAP = re.compile(rf"^/api/v1/namespaces/{NAMESPACE}/configmaps(?:/([\w.-]+))?$")
+_CONFIG_MAP = re.compile(rf"^/api/v1/namespaces/{NAMESPACE}/configmaps$")
 _CONTROLLER = re.compile(r"^/api/v1/namespaces/([\w-]+)/configmaps/workflow-controller-configmap$")
 ON_ERROR = "spec: {templateDefaults: {retryStrategy: {limit: '2', retryPolicy: OnError}}}"
 """Defaults of workflows, as Kubeflow Pipelines 2.17 sets them."""
@@ -81,8 +81,8 @@ class KubernetesServer(Server):
             if found[1] not in self.controllers:
                 raise _status(404, 'configmaps "workflow-controller-configmap" not found')
             return _TO_JSON(k8s.V1ConfigMap(data=self.controllers[found[1]]))
-        if found := _CONFIG_MAP.match(path):
-            return self._config_map(method, found[1], json.loads(body) if body else {}, headers.get("content-type"))
+        if _CONFIG_MAP.match(path):
+            return self._config_map(method, query, json.loads(body) if body else {})
         return _TO_JSON(self._object(path, query))
 
     def _object(self, path: str, query: dict[str, str]) -> Any:
@@ -108,20 +108,17 @@ class KubernetesServer(Server):
             return self._workflows(query)
         raise _status(404, f"{path} not found")
 
-    def _config_map(self, method: str, name: str | None, body: Any, content_type: str | None) -> Any:
-        """Create, patch (as a merge) and read ConfigMaps."""
+    def _config_map(self, method: str, query: dict[str, str], body: Any) -> Any:
+        """Create ConfigMaps, and list those with a label."""
         if method == "POST":
             name = str(body["metadata"]["name"])
             if name in self.config_maps:
                 raise Answer(409, {"kind": "Status", "reason": "AlreadyExists", "code": 409})
             self.config_maps[name] = body
-        if name not in self.config_maps:
-            raise _status(404, f'configmaps "{name}" not found')
-        if method == "PATCH":
-            # A real server takes no object as a JSON patch, which is a list of operations.
-            assert content_type in ("application/strategic-merge-patch+json", "application/merge-patch+json")
-            self.config_maps[name]["data"] |= body["data"]
-        return {"kind": "ConfigMap", "apiVersion": "v1", **self.config_maps[name]}
+            return {"kind": "ConfigMap", "apiVersion": "v1", **body}
+        label, _, value = query["labelSelector"].partition("=")
+        items = [one for one in self.config_maps.values() if one["metadata"]["labels"].get(label) == value]
+        return {"kind": "ConfigMapList", "apiVersion": "v1", "metadata": {}, "items": items}
 
     def _workflows(self, query: dict[str, str]) -> Any:
         run_id = query["labelSelector"].removeprefix("pipeline/runid=")
