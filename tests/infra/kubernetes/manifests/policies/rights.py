@@ -7,9 +7,9 @@ from pipelines.profile import Security
 
 _GROUP = Security().group
 """Of the steps of runs, by default."""
-_RECORDS = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "create", "patch"]}
+_RECORDS = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create"]}
 _EXCEPTIONS = [("spineline-supervisor", _RECORDS)]
-"""Rules, with their Role, that can't name what they are for: records are named by their run."""
+"""Rules, with their Role, that can't name what they are for: each record has a name of its own."""
 _ALLOWED_VOLUMES = {"emptyDir", "persistentVolumeClaim", "configMap", "secret", "projected", "downwardAPI", "claimed"}
 
 
