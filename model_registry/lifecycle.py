@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from model_registry.actors import require_actor, require_separate
 from model_registry.bundle import Bundle
 from model_registry.errors import EvidenceError, NotPromotableError
 from model_registry.ledger import Event, Kind, Ledger, changes_of_use, next_event
@@ -117,6 +118,7 @@ class Registry:
         state = fold(events)
         if version in state.versions:
             raise InvalidValueError("version", version, expected=f"a new number after {max(state.versions)}")
+        require_actor(actor)
         require_reason(reason)
         require_passing(bundle)
         bundle.verify(expected=bundle.digest)
@@ -138,18 +140,15 @@ class Registry:
 
     def approve(self, version: int, *, actor: str, reason: str) -> Event:
         """Approve a registered version; the policy may demand somebody other than who registered it."""
+        require_actor(actor)
         events = self.whole_history()
         state = fold(events)
         known = state.version(version)
         if known.life != "registered":
             raise NotPromotableError(version, state=known.life, wanted="approved", expected="a registered version")
         policy = Policy.parse(self.verified_bundle(version).json("policy.json"), where="policy.json")
-        if policy.separate_approver and _same_person(actor, known.registered_by):
-            raise InvalidValueError(
-                "approver",
-                actor,
-                expected=f"somebody other than {known.registered_by}, who registered version {version}",
-            )
+        if policy.separate_approver:
+            require_separate(actor, registrar=known.registered_by, version=version)
         return self._append(events, known, "approve", actor, reason, after=state.serving)
 
     def require_promotable(self, version: int) -> VersionState:
@@ -164,6 +163,7 @@ class Registry:
         ``seen`` is the number of the newest event when the caller looked. Raises ConflictError where anything changed
         what is in use since, also where it was changed back.
         """
+        require_actor(actor)
         events = self.whole_history()
         state = fold(events)
         require_unchanged(events, seen=seen, is_expected=state.serving == expected_serving)
@@ -179,6 +179,7 @@ class Registry:
         ``seen`` is the number of the newest event when the caller looked; raises ConflictError where anything changed
         what is in use since.
         """
+        require_actor(actor)
         events = self.whole_history(is_urgent=True)
         require_unchanged(events, seen=seen)
         known = rollback_target(events, to)
@@ -202,6 +203,7 @@ class Registry:
 
     def revoke(self, version: int, *, actor: str, reason: str) -> Event:
         """Take a version out for good; the one in use must be rolled back first."""
+        require_actor(actor)
         events = self.whole_history()
         state = fold(events)
         known = state.version(version)
@@ -271,7 +273,3 @@ def _require_new(state: State, bundle: Bundle) -> None:
         if known.model_digest == bundle.digest:
             told = f"version {known.version}, {known.life}"
             raise InvalidValueError("bundle", bundle.digest, expected=f"one that is not registered yet: this is {told}")
-
-
-def _same_person(actor: str, other: str) -> bool:
-    return actor.strip().casefold() == other.strip().casefold()

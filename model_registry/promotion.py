@@ -4,17 +4,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from model_registry.actors import AUTOMATIC, require_actor
 from model_registry.bundle import Bundle
 from model_registry.errors import BundleAwayError, ConflictError, ReplicasBehindError
 from model_registry.ledger import Event, changes_of_use, told_state
 from model_registry.lifecycle import Registry, require_passing
-from model_registry.preconditions import promotable, rollback_target, shown
+from model_registry.preconditions import promotable, require_reason, rollback_target, shown
 from model_registry.replicas import ReplicaReport, counted
 from model_registry.state import fold
 from spine.depot import DepotUnreachableError
 from spine.errors import SpinelineError
 
-AUTOMATIC = "automatic"
 DEADLINE_S = 120.0
 _POLL_S, _POLL_REMOTE_S = 0.05, 1.0
 
@@ -50,6 +50,8 @@ def promote(
     DigestMismatchError, EvidenceError or GoldenCaseError while nothing is changed, ConflictError where somebody else
     was first, and ReplicasBehindError after the automatic rollback.
     """
+    require_actor(actor)
+    require_reason(reason)
     on_stage("digests")
     seen = registry.whole_history()
     state = fold(seen)
@@ -86,6 +88,8 @@ def roll_back(
     event is for the version that was verified, or there is none: ConflictError where somebody else was first. What an
     operator has left is not put back in use: ReplicasBehindError only tells who does not follow.
     """
+    require_actor(actor)
+    require_reason(reason)
     on_stage("digests")
     seen = registry.whole_history(is_urgent=True)
     target = rollback_target(seen, to).version

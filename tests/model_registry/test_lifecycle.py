@@ -162,7 +162,7 @@ def test_the_policy_may_demand_another_approver(
     with pytest.raises(InvalidValueError, match="approver is 'ann'; expected somebody other than ann"):
         registry.approve(1, actor="ann", reason=WHY)
     with pytest.raises(InvalidValueError, match="somebody other than ann"):
-        registry.approve(1, actor=" Ann", reason=WHY)
+        registry.approve(1, actor="ANN", reason=WHY)
     registry.approve(1, actor="ben", reason=WHY)
     register(2, policy=make_policy(separate_approver=False), actor="ann")
     registry.approve(2, actor="ann", reason=WHY)
