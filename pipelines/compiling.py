@@ -12,17 +12,22 @@ from pipelines import promote_approved, roll_back, train_candidate
 from pipelines.linting.lint import FoundInPipelineError, lint
 from pipelines.linting.rules import GRAPH_RULES, RULES
 from pipelines.profile import Profile
+from spine.git_urls import is_path, require_no_password
+from spine.settings import settings
 from spine.storage import digest_value, strict_json, write_text
 
 
 def compile_all(*, profile: Profile, folds: list[int], output: Path) -> list[Path]:
     """Compile every pipeline for ``profile`` into ``output``; return the files, one a pipeline.
 
-    The same profile, folds and versions give the same bytes. Raises FoundInPipelineError, before a file is written,
+    The same profile, folds, versions and ``SPINELINE_REPOSITORY``, which is the default of a run's repository where it
+    is a URL, give the same bytes. Raises FoundInPipelineError, before a file is written,
     for a pipeline that walks into a known trap; which profile setting would do so is in its message.
     """
     pipelines = {
-        train_candidate.NAME: train_candidate.build(fold_groups=profile.groups(folds), profile=profile),
+        train_candidate.NAME: train_candidate.build(
+            fold_groups=profile.groups(folds), profile=profile, repository=_default_repository()
+        ),
         promote_approved.NAME: promote_approved.build(profile),
         roll_back.NAME: roll_back.build(profile),
     }
@@ -32,6 +37,12 @@ def compile_all(*, profile: Profile, folds: list[int], output: Path) -> list[Pat
         if findings := lint(documents, rules):
             raise FoundInPipelineError(name, findings, profile=profile.name)
     return [_write(documents, output / f"{name}.yaml") for name, documents in compiled.items()]
+
+
+def _default_repository() -> str:
+    repository = settings().repository
+    require_no_password("SPINELINE_REPOSITORY", repository)
+    return "" if is_path(repository) else repository
 
 
 def compiled_documents(pipeline: dsl.graph_component.GraphComponent) -> list[dict[str, Any]]:

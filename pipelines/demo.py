@@ -64,6 +64,7 @@ class _Demonstration:
             recipe=recipe,
             policy=self.policy,
             start_from=start_from,
+            actor=settings().acting,
         )
         self.view.begin_part()
         outcome = train_on_this_machine(request, on_event=self.view.show)

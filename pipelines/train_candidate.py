@@ -17,8 +17,13 @@ from pipelines.step_settings import Step
 NAME = "train-candidate"
 
 
-def build(*, fold_groups: Sequence[Sequence[int]], profile: Profile) -> dsl.graph_component.GraphComponent:
+def build(
+    *, fold_groups: Sequence[Sequence[int]], profile: Profile, repository: str = ""
+) -> dsl.graph_component.GraphComponent:
     """Build the pipeline for a profile; each group of folds is one task, side by side with the others.
+
+    Every parameter has a default, so that a run can be started from Kubeflow's pages; ``repository`` is the one of the
+    repository, and the first step refuses an empty one.
 
     The loop stands in a pipeline of its own: kfp's local runner replaces every upstream output that a loop's body
     reads by the loop's item, and leaves a pipeline's parameters alone.
@@ -34,9 +39,36 @@ def build(*, fold_groups: Sequence[Sequence[int]], profile: Profile) -> dsl.grap
 
     @dsl.pipeline(name=NAME, description=__doc__)
     def train_candidate(
-        root: str, repository: str, revision: str, remote: str, recipe: str, policy: str, start_from: int = 0
+        root: str = profile.shared_root,
+        repository: str = repository,
+        revision: str = "main",
+        remote: str = "",
+        recipe: str = "spine",
+        policy: str = "research",
+        start_from: int = 0,
+        actor: str = "",
     ) -> str:
-        dataset = pull_dataset(root=root, repository=repository, revision=revision, remote=remote)
+        """Train a candidate.
+
+        Args:
+            root: Folder of the shared volume in the pods; the profile's by default.
+            repository: URL of the git repository whose dvc.lock versions the data set. Required.
+            revision: Branch, tag or commit of that repository.
+            remote: URL of the DVC remote; empty for the repository's own.
+            recipe: Name of a recipe, or its JSON; its folds are those that the pipeline was compiled for.
+            policy: Name of a policy, or its JSON.
+            start_from: Version whose weights training begins with; 0 for random weights.
+            actor: Name of the person who starts the run; required where the policy separates who approves.
+        """
+        dataset = pull_dataset(
+            root=root,
+            repository=repository,
+            revision=revision,
+            remote=remote,
+            recipe=recipe,
+            policy=policy,
+            actor=actor,
+        )
         plan = plan_training(root=root, dataset=dataset.output, recipe=recipe)
         folds = train_groups(root=root, plan=plan.output, recipe=recipe, start_from=start_from)
         folds.set_caching_options(enable_caching=False)
@@ -50,6 +82,7 @@ def build(*, fold_groups: Sequence[Sequence[int]], profile: Profile) -> dsl.grap
             checkpoints=folds.output,
             evaluation=evaluation.output,
             verdict=verdict.output,
+            actor=actor,
         )
         tasks: dict[Step, dsl.PipelineTask] = {
             "pull_dataset": dataset,

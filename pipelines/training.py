@@ -3,17 +3,19 @@
 import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.train_folds.devices import find_devices
+from model_registry.actors import require_starter
 from model_registry.policy import Policy
 from model_registry.run_endings import end_dead_trainings
 from model_registry.verdict import Verdict
 from pipelines.local import LocalRun, run_local
 from pipelines.profile import Profile
 from spine.errors import InvalidValueError, StepFailedError
+from spine.git_urls import is_path, require_no_password
 from spine.progress import ProgressEvent
 from spine.recipe import Recipe
 from spine.records import (
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from pipelines.cluster.launching import Launch
 
 PIPELINE = "train-candidate"
-_PASSWORD = re.compile(r"^(\w[\w+.-]*://[^/:@]*):[^/]*@")
 _ANCESTOR = re.compile(r"([~^]\d*)+$")
 _NO_REVISION = re.compile(r"^$|^[-/]|[\0-\x20\x7f~^:?*\[\\]|\.\.|//|@\{|(^|/)\.|\.lock(/|$)|[./]$")
 """What `git check-ref-format` refuses in a name, and a leading dash, which would be an option."""
@@ -41,10 +42,10 @@ _LOCAL_WORKERS = 2  # as many tasks of a loop as kfp's local runner has at a tim
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """What a run is to train, on which data, and how it will be judged.
+    """What a run is to train, on which data, how it will be judged, and who starts it.
 
-    Raises InvalidValueError for a revision that git could not have, and for a password in a URL: a run's arguments and
-    records are for many to read.
+    Raises InvalidValueError for a revision that git could not have, for a password in a URL (many read a run's
+    arguments and records), and for an actor who may not start a run under the policy.
     """
 
     repository: str
@@ -53,14 +54,14 @@ class TrainingRequest:
     recipe: Recipe
     policy: Policy
     start_from: int
+    actor: str
 
     def __post_init__(self) -> None:
         if _NO_REVISION.search(_ANCESTOR.sub("", self.revision)):
             raise InvalidValueError("dataset", self.revision, expected="a branch, tag or commit, as git names them")
-        for name, url in (("repository", self.repository), ("remote", self.remote)):
-            if found := _PASSWORD.match(url):
-                expected = "one without a password: a credential helper has it (docs/profiles.md)"
-                raise InvalidValueError(name, f"{found[1]}:…@{url[found.end() :]}", expected=expected)
+        require_no_password("repository", self.repository)
+        require_no_password("remote", self.remote)
+        require_starter(self.actor, policy=self.policy)
 
     def arguments(self, *, root: str) -> dict[str, Any]:
         """Return the pipeline's arguments; recipe and policy travel as JSON, whole."""
@@ -72,6 +73,7 @@ class TrainingRequest:
             "recipe": strict_json(self.recipe.model_dump(mode="json")),
             "policy": strict_json(self.policy.model_dump(mode="json")),
             "start_from": self.start_from,
+            "actor": self.actor,
         }
 
 
@@ -106,7 +108,7 @@ def train_on_this_machine(request: TrainingRequest, *, on_event: Callable[[Progr
     root.mkdir(parents=True, exist_ok=True)
     groups = local_groups(request.recipe.training.folds)
     repository = request.repository
-    if _is_path(repository):
+    if is_path(repository):
         repository = str(Path(repository).expanduser().absolute())
     arguments = {**request.arguments(root=str(root)), "repository": repository}
     side_by_side = min(len(groups), _LOCAL_WORKERS)
@@ -135,12 +137,15 @@ def local_groups(folds: Sequence[int]) -> list[list[int]]:
 def compiled_for_cluster(request: TrainingRequest, profile: Profile) -> AbstractContextManager["Launch"]:
     """Return the launch of the training pipeline for a cluster's profile, to be entered: it is compiled then.
 
-    Raises InvalidValueError, at once, for a repository that only this machine has.
+    The run's actor is the user whom the profile's token names, else the request's. Raises InvalidValueError, at once,
+    for a repository that only this machine has.
     """
+    from pipelines.cluster.identity import token_user
     from pipelines.cluster.launching import compiled
 
-    if _is_path(request.repository):
+    if is_path(request.repository):
         raise InvalidValueError("repository", request.repository, expected="a git URL that the cluster can clone")
+    request = replace(request, actor=token_user(profile.kubeflow) or request.actor)
     return compiled(
         PIPELINE,
         profile=profile,
@@ -148,10 +153,6 @@ def compiled_for_cluster(request: TrainingRequest, profile: Profile) -> Abstract
         arguments=request.arguments(root=profile.shared_root),
         title=f"{request.recipe.name} on {request.revision}",
     )
-
-
-def _is_path(repository: str) -> bool:
-    return "://" not in repository and not repository.startswith("git@")
 
 
 def _outcome(run: LocalRun, *, root: Path, groups: int) -> TrainingOutcome:

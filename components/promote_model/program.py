@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Self
 
 from model_registry import promotion
+from model_registry.actors import require_person
 from model_registry.aliases import mirror_soon
 from model_registry.bundle import Bundle
 from model_registry.errors import ReplicasBehindError
@@ -13,6 +14,7 @@ from model_registry.promotion import DEADLINE_S, Change, Golden
 from model_registry.rehearsal import Rehearsal, rehearse, rehearse_rollback
 from spine import progress
 from spine.arguments import Arguments
+from spine.errors import InvalidValueError
 from spine.logs import run_program
 from spine.settings import Settings, settings
 from spine.steps import run_step
@@ -113,15 +115,23 @@ def _mirror(root: Path) -> None:
         _LOG.warning("%s", failure)
 
 
-def step(*, root: str, action: str, version: int, reason: str) -> str:
-    """Do the work of the pipelines' step: ``promote`` or ``roll-back``; version 0 is the one before."""
+def step(*, root: str, action: str, version: int, reason: str, actor: str) -> str:
+    """Do the work of the pipelines' step: ``promote`` or ``roll-back``; version 0 is the one before.
+
+    Raises InvalidValueError, before any other check, for a promotion of no version and for an actor who is no
+    particular person, such as the pod's own user.
+    """
 
     def work() -> str:
+        require_person(actor)
+        services = settings().model_copy(update={"actor": actor})
+        if action == "promote" and not version:
+            raise InvalidValueError("version", version, expected="the number of an approved version")
         try:
             if action == "promote":
-                change = promote_model(root=Path(root), version=version, reason=reason, services=settings())
+                change = promote_model(root=Path(root), version=version, reason=reason, services=services)
             else:
-                change = roll_back(root=Path(root), to=version or None, reason=reason, services=settings())
+                change = roll_back(root=Path(root), to=version or None, reason=reason, services=services)
         except ReplicasBehindError:
             _mirror(Path(root))  # after the automatic rollback
             raise
@@ -140,6 +150,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.add_argument("--root", default=str(settings().root_path), help="shared root (default: %(default)s)")
         parser.add_argument("--version", type=int, default=0, help="the version to promote, or to roll back to")
         parser.add_argument("--reason", required=True, help="why, for the ledger")
+        parser.add_argument("--actor", default=settings().acting, help="who decides it (default: %(default)s)")
         given = parser.parse_args(argv)
         if given.action == "promote" and not given.version:
             parser.error("promote needs --version")

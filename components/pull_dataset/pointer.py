@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from spine.errors import MalformedFileError, MissingPathError, SpinelineError, UnknownNameError
+from spine.git_urls import is_path
 from spine.settings import child_environment
 from spine.storage import digest_bytes, short
 
@@ -73,7 +74,7 @@ def resolve(repository: str, revision: str, *, remote: str | None, endpoint: str
 
 
 def _local_repository(repository: str, clones: Path) -> Path:
-    if "://" not in repository and not repository.startswith("git@"):
+    if is_path(repository):
         folder = Path(repository).expanduser().absolute()
         if _git(folder, "rev-parse", "--git-dir") is None:
             raise MissingPathError(folder, expected="a git repository with a dvc.lock")

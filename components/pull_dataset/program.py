@@ -8,6 +8,7 @@ from components.pull_dataset.listing import Contents, read_listing
 from components.pull_dataset.local_objects import LocalObjects, flush_all
 from components.pull_dataset.meter import STEP, Meter
 from components.pull_dataset.pointer import Pointer, resolve
+from components.pull_dataset.run_parameters import check_run_parameters
 from spine.arguments import Arguments
 from spine.dataset import Manifest
 from spine.errors import SpinelineError
@@ -109,18 +110,28 @@ def _assemble(local: LocalObjects, contents: Contents, home: Path) -> None:
     incoming.replace(data)
 
 
-def step(*, root: str, repository: str, revision: str, remote: str) -> str:
-    """Do the work of the pipeline's step: plain strings in, the record as text out; "" stands for no remote."""
-    return run_step(
-        STEP,
-        lambda: pull_dataset(
-            root=Path(root),
-            repository=repository,
-            revision=revision,
-            remote=remote or None,
-            endpoint=settings().s3_endpoint,
-        ).text(),
+def step(*, root: str, repository: str, revision: str, remote: str, recipe: str, policy: str, actor: str) -> str:
+    """Do the work of the pipeline's step: plain strings in, the record as text out; "" stands for no remote.
+
+    As the first step of a run it checks the parameters of later ones too, before it pulls.
+    """
+
+    def work() -> str:
+        check_run_parameters(repository=repository, remote=remote, recipe=recipe, policy=policy, actor=actor)
+        return _pulled(root, repository, revision, remote)
+
+    return run_step(STEP, work)
+
+
+def _pulled(root: str, repository: str, revision: str, remote: str) -> str:
+    record = pull_dataset(
+        root=Path(root),
+        repository=repository,
+        revision=revision,
+        remote=remote or None,
+        endpoint=settings().s3_endpoint,
     )
+    return record.text()
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -133,6 +144,6 @@ def main(argv: list[str] | None = None) -> int:
         parser.add_argument("--revision", default="HEAD", help="branch, tag or commit (default: %(default)s)")
         parser.add_argument("--remote", default=settings().remote or "", help="URL in place of the repository's remote")
         given = parser.parse_args(argv)
-        return step(**vars(given))
+        return run_step(STEP, lambda: _pulled(given.root, given.repository, given.revision, given.remote))
 
     return run_program(work)

@@ -6,7 +6,9 @@ from components.images import image
 
 
 @dsl.component(base_image=image("registry"), install_kfp_package=False)
-def register_candidate(root: str, plan: str, recipe: str, checkpoints: list[str], evaluation: str, verdict: str) -> str:
+def register_candidate(
+    root: str, plan: str, recipe: str, checkpoints: list[str], evaluation: str, verdict: str, actor: str
+) -> str:
     """Register a candidate that passed; return the version's record, or why there is none."""
     import json
 
@@ -19,4 +21,5 @@ def register_candidate(root: str, plan: str, recipe: str, checkpoints: list[str]
         checkpoints=json.dumps(checkpoints),
         evaluation=evaluation,
         verdict=verdict,
+        actor=actor,
     )

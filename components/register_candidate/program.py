@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from components.register_candidate.bundling import Ingredients, candidate_key, make_bundle
 from components.register_candidate.provenance import origins, trained_at
+from model_registry.actors import UNKNOWN
 from model_registry.bundle import Bundle
 from model_registry.champion import candidate_evaluation, dataset_of
 from model_registry.lifecycle import Registry
@@ -106,7 +107,7 @@ class _Candidate:
         bundle = self._bundle(folder / _BUNDLE_FOLDER, plan, run_id, store, services)
         store.show(run_id, parameters={"bundle": bundle.digest}, metrics={}, tags={})
         version = store.create_version(
-            run_id=run_id, source=registry.location(bundle), digest=bundle.digest, tags=self._tags(bundle)
+            run_id=run_id, source=registry.location(bundle), digest=bundle.digest, tags=self._tags(bundle, services)
         )
         if version not in registry.state().versions:
             registry.register(version=version, bundle=bundle, actor=services.acting, reason=self.verdict.summary)
@@ -169,7 +170,7 @@ class _Candidate:
         )
         return make_bundle(target, made_of)
 
-    def _tags(self, bundle: Bundle) -> dict[str, str]:
+    def _tags(self, bundle: Bundle, services: Settings) -> dict[str, str]:
         """Return what MLflow's version says of where it comes from."""
         where = origins_of(bundle)
         started = next((record.started_from for record in self.checkpoints if record.started_from), None)
@@ -182,6 +183,7 @@ class _Candidate:
             "spineline.dvc_hash": where.dvc_hash,
             "spineline.code_revision": where.code_revision,
             "spineline.started_from": started or "random weights",
+            "spineline.registered_by": services.acting,
         }
         return tags | {f"spineline.image.{step}": image for step, image in where.images.items()}
 
@@ -208,8 +210,11 @@ def _mirror(store: "MlflowStore", registry: Registry) -> None:
         _LOG.warning("MLflow's aliases were not set: %s", difference)
 
 
-def step(*, root: str, plan: str, recipe: str, checkpoints: str, evaluation: str, verdict: str) -> str:
-    """Do the work of the pipeline's step: the version's record as text, or why there is none."""
+def step(*, root: str, plan: str, recipe: str, checkpoints: str, evaluation: str, verdict: str, actor: str) -> str:
+    """Do the work of the pipeline's step: the version's record as text, or why there is none.
+
+    ``actor`` is who started the run; "" is recorded as ``unknown``.
+    """
 
     def work() -> str:
         judged = Verdict.from_text(verdict, where="verdict")
@@ -220,7 +225,7 @@ def step(*, root: str, plan: str, recipe: str, checkpoints: str, evaluation: str
             checkpoints=parse_checkpoints(checkpoints),
             evaluation=EvaluationRecord.from_text(evaluation, where="evaluation"),
             verdict=judged,
-            services=settings(),
+            services=settings().model_copy(update={"actor": actor or UNKNOWN}),
         )
         return record.text() if record else f"not registered: {judged.summary}"
 
@@ -236,6 +241,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.add_argument("--recipe", required=True, help="name of a recipe, a path to a .yaml, or its JSON")
         for name in ("plan", "checkpoints", "evaluation", "verdict"):
             parser.add_argument(f"--{name}", required=True, help=f"the {name}, as the step before printed it")
+        parser.add_argument("--actor", default=settings().acting, help="who registers it (default: %(default)s)")
         given = parser.parse_args(argv)
         return step(**vars(given))
 

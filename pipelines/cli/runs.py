@@ -81,6 +81,7 @@ def run(
         recipe=chosen,
         policy=load_policy(policy),
         start_from=start_from,
+        actor=settings().acting,
     )
     if on == "kubernetes":
         choice = Choice(profile=PROFILE if profile is None else profile, host=host, as_json=as_json)

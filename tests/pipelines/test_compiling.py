@@ -12,6 +12,8 @@ from pipelines.cli.app import run
 from pipelines.compiling import compile_all
 from pipelines.linting.lint import FoundInPipelineError
 from pipelines.profile import Profile, load_profile
+from spine.errors import InvalidValueError
+from spine.settings import settings
 
 
 def compiled_for(profile, folder, folds=(0, 1, 2)):
@@ -26,6 +28,52 @@ def compiled(tmp_path_factory):
 
 def test_three_pipelines_are_compiled(compiled):
     assert set(compiled) == {"train-candidate", "promote-approved", "roll-back"}
+
+
+def test_every_parameter_has_a_default_and_a_line_that_describes_it(compiled):
+    for pipeline, (ir, _) in compiled.items():
+        assert ir["pipelineInfo"]["description"].count("\n") == 0, pipeline
+        for name, parameter in ir["root"]["inputDefinitions"]["parameters"].items():
+            where = f"{pipeline}: {name}"
+            assert parameter["isOptional"] and "defaultValue" in parameter, where
+            assert 10 < len(parameter["description"]) < 120 and "\n" not in parameter["description"], where
+
+
+def test_defaults_of_a_run_are_those_of_the_profile_and_names(compiled):
+    parameters = compiled["train-candidate"][0]["root"]["inputDefinitions"]["parameters"]
+    assert {name: parameter["defaultValue"] for name, parameter in parameters.items()} == {
+        "root": "/spineline", "repository": "", "revision": "main", "remote": "", "recipe": "spine",
+        "policy": "research", "start_from": 0, "actor": "",
+    }  # fmt: skip
+
+
+@pytest.fixture
+def repository(monkeypatch):
+    """A function that sets the repository of the settings."""
+
+    def name(url):
+        monkeypatch.setenv("SPINELINE_REPOSITORY", url)
+        settings.cache_clear()
+
+    yield name
+    settings.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("configured", "default"),
+    [("https://git.example.org/d.git", "https://git.example.org/d.git"), ("/data/repository", "")],
+)
+def test_a_repository_that_a_cluster_can_clone_is_the_default(configured, default, repository, tmp_path):
+    repository(configured)
+    (ir, _) = compiled_for(load_profile("kubernetes"), tmp_path)["train-candidate"]
+    assert ir["root"]["inputDefinitions"]["parameters"]["repository"]["defaultValue"] == default
+
+
+def test_a_password_in_the_repository_is_never_compiled(repository, tmp_path):
+    repository("https://ann:s3cret@git.example.org/d.git")
+    with pytest.raises(InvalidValueError, match="SPINELINE_REPOSITORY is .*credential helper") as refused:
+        compiled_for(load_profile("kubernetes"), tmp_path / "out")
+    assert "s3cret" not in str(refused.value) and not (tmp_path / "out").exists()
 
 
 def test_steps_depend_on_one_another_in_the_order_of_the_chain(compiled):

@@ -15,11 +15,21 @@ from spine.errors import StepFailedError
 
 
 def test_a_failing_step_is_named_with_its_message(tmp_path):
-    arguments = {"root": str(tmp_path), "version": 7, "reason": 'it\'s a "test"'}
+    arguments = {"root": str(tmp_path), "version": 7, "reason": 'it\'s a "test"', "actor": "ann"}
     with pytest.raises(StepFailedError, match=r"promote_model.*unknown version '7'") as refused:
         run_local(pipeline="promote-approved", arguments=arguments, root=tmp_path, on_event=lambda _: None)
     assert refused.value.step == "promote_model"
     assert "UnknownNameError" in refused.value.log_tail
+
+
+def test_a_run_with_the_defaults_of_its_parameters_is_refused_by_its_first_step(tmp_path):
+    arguments = {"root": str(tmp_path), "repository": "https://git.invalid/d.git"}
+    with pytest.raises(StepFailedError, match=r"actor is ''.*policy 'research' needs another person") as refused:
+        run_local(
+            pipeline="train-candidate", arguments=arguments, root=tmp_path, on_event=lambda _: None, fold_groups=[[0]]
+        )
+    assert refused.value.step == "pull_dataset"
+    assert not (tmp_path / "repositories").exists()
 
 
 def test_a_record_that_a_skipped_step_owes_is_missed(tmp_path):
@@ -53,7 +63,7 @@ root = Path(sys.argv[1])
 run_local(
     pipeline="train-candidate", root=root, on_event=lambda event: print(event.task, flush=True), fold_groups=[[0]],
     arguments=dict(root=str(root), repository=sys.argv[2], revision="HEAD", remote="", recipe="demo", policy="demo",
-                   start_from=0))
+                   start_from=0, actor="ann"))
 """
 
 

@@ -36,8 +36,9 @@ def test_devices_that_are_named_are_shared_out_by_one_task(devices):
 
 
 def request(**given):
-    asked = {"repository": ".", "revision": "main", "remote": "", "start_from": 0, **given}
-    return TrainingRequest(recipe=load_recipe("quick"), policy=load_policy("demo"), **asked)
+    policy = load_policy(given.pop("policy", "demo"))
+    asked = {"repository": ".", "revision": "main", "remote": "", "start_from": 0, "actor": "ann", **given}
+    return TrainingRequest(recipe=load_recipe("quick"), policy=policy, **asked)
 
 
 @pytest.mark.parametrize(
@@ -97,3 +98,15 @@ def test_a_training_that_was_killed_is_ended_before_the_next_run_begins(devices,
     with pytest.raises(KeyboardInterrupt):
         train_on_this_machine(request(), on_event=lambda _: None)
     assert last_status(fold / JOURNAL_FILE) == last_status(fold.parents[2] / JOURNAL_FILE) == "KILLED"
+
+
+def test_who_starts_a_run_is_an_argument_of_it():
+    assert request().arguments(root="/spineline")["actor"] == "ann"
+
+
+@pytest.mark.parametrize("actor", ["", "unknown", "spineline", "Spineline"])
+def test_a_policy_that_separates_the_approver_needs_a_person_who_starts_the_run(actor):
+    with pytest.raises(InvalidValueError, match="policy 'research' needs another person to approve") as refused:
+        request(actor=actor, policy="research")
+    assert "SPINELINE_ACTOR" in str(refused.value)
+    assert request(actor=actor, policy="demo").actor == actor

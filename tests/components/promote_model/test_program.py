@@ -1,4 +1,4 @@
-"""The step that promotes and rolls back on a cluster: MLflow's aliases follow, and the event stands without them."""
+"""The step that promotes and rolls back on a cluster: who decides is recorded, and MLflow's aliases follow."""
 
 import pytest
 
@@ -6,9 +6,9 @@ from components.promote_model.program import step
 from model_registry.lifecycle import Registry
 from model_registry.mlflow_store import MlflowStore
 from model_registry.promotion import Change
+from spine.errors import InvalidValueError
 from spine.settings import settings
 
-pytestmark = pytest.mark.slow
 WHO = {"actor": "ann", "reason": "for tests"}
 
 
@@ -30,9 +30,39 @@ def registry(registry_with_two_versions, monkeypatch):
 
 
 def given(registry, **values):
-    return {"root": str(registry.root), "action": "promote", "version": 1, "reason": "better", **values}
+    return {"root": str(registry.root), "action": "promote", "version": 1, "reason": "better", "actor": "cy", **values}
 
 
+@pytest.mark.slow
+def test_the_event_is_by_the_actor_of_the_run(registry):
+    step(**given(registry))
+    assert [event.actor for event in registry.history()][-1] == "cy"
+
+
+@pytest.mark.parametrize("action", ["promote", "roll-back"])
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"actor": ""}, "actor is ''; expected a name of 1 to 254 printable characters"),
+        ({"actor": "a\nb"}, r"actor is 'a\\nb'; expected a name"),
+        ({"actor": "automatic"}, "actor is 'automatic'; expected a name"),
+        ({"actor": "spineline"}, "actor is 'spineline'; expected the name of a person"),
+        ({"actor": "unknown"}, "actor is 'unknown'; expected the name of a person"),
+    ],
+)
+def test_a_run_without_a_person_is_refused_before_anything_is_read(action, wrong, told, tmp_path):
+    with pytest.raises(InvalidValueError, match=told) as refused:
+        step(**{"root": str(tmp_path), "action": action, "version": 1, "reason": "better", **wrong})
+    assert "\n" not in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_promotion_of_no_version_is_refused(tmp_path):
+    with pytest.raises(InvalidValueError, match="version is 0; expected the number of an approved version"):
+        step(root=str(tmp_path), action="promote", version=0, reason="better", actor="cy")
+
+
+@pytest.mark.slow
 def test_aliases_follow_a_promotion(registry):
     store = MlflowStore(settings().mlflow_uri, artifacts=registry.root / "mlflow", model_name=settings().model_name)
     run = store.candidate_run("t", name="t")
@@ -45,6 +75,7 @@ def test_aliases_follow_a_promotion(registry):
     assert store.aliases() == {"champion": 2, "previous": 1}
 
 
+@pytest.mark.slow
 def test_the_event_stands_where_mlflow_can_not_be_reached_and_one_line_says_so(registry, monkeypatch, caplog):
     monkeypatch.setenv("SPINELINE_TRACKING_URI", "http://127.0.0.1:9")
     settings.cache_clear()

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from components.register_candidate.bundling import candidate_key
-from components.register_candidate.program import register_candidate
+from components.register_candidate.program import register_candidate, step
 from model_registry.bundle import Bundle
 from model_registry.evidence_pack import make_evidence_pack
 from model_registry.lifecycle import Registry
 from model_registry.lineage import lineage_of
 from model_registry.mirroring import LIFE_TAG
 from spine.records import OUT_OF_FOLD_FILE, TEST_FILE, DatasetRevision
-from spine.settings import Settings, child_environment
-from spine.storage import short
+from spine.settings import Settings, child_environment, settings
+from spine.storage import short, strict_json
 
 MODEL = "vertebra-segmentation"
 
@@ -217,3 +217,20 @@ def test_two_registrations_at_once_make_one_version(judged, services, tmp_path):
     assert [event.kind for event in Registry(judged["root"]).history()] == ["register"]
     known = runs(services)[0].search_model_versions(f"name = '{MODEL}'")
     assert [int(version.version) for version in known] == [1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("given", "recorded"), [("dora@example.org", "dora@example.org"), ("", "unknown")])
+def test_a_version_is_registered_by_who_started_the_run(given, recorded, judged, services, monkeypatch):
+    monkeypatch.setenv("SPINELINE_TRACKING_URI", services.mlflow_uri)
+    monkeypatch.setenv("SPINELINE_ACTOR", "spineline")
+    settings.cache_clear()
+    records = {name: judged[name].text() for name in ("plan", "evaluation", "verdict")}
+    recipe = strict_json(judged["recipe"].model_dump(mode="json"))
+    checkpoints = json.dumps([record.text() for record in judged["checkpoints"]])
+    step(root=str(judged["root"]), recipe=recipe, checkpoints=checkpoints, actor=given, **records)
+    settings.cache_clear()
+    (event,) = Registry(judged["root"]).history()
+    client, _, _ = runs(services)
+    assert (event.kind, event.actor) == ("register", recorded)
+    assert client.get_model_version(MODEL, "1").tags["spineline.registered_by"] == recorded
