@@ -49,7 +49,7 @@ def require_separate(approver: str, *, registrar: str, version: int) -> None:
     if not is_person(approver):
         raise InvalidValueError("approver", approver, expected="the name of a person: set SPINELINE_ACTOR")
     if not is_person(registrar):
-        expected = "a person, which its policy's separate_approver needs: train another candidate (`spineline run --seed`)"
+        expected = "a person, whom its policy needs: train another candidate (`spineline run --seed`)"
         raise InvalidValueError(f"actor who registered version {version}", registrar, expected=expected)
     if _folded(approver) == _folded(registrar):
         expected = f"somebody other than {registrar}, who registered version {version}"
