@@ -5,6 +5,6 @@ set -eu
 /opt/tools/bin/pip wheel --no-deps --build-constraint build-constraints.txt --wheel-dir dist .
 # Empty, so that the scripts name the interpreter that they will run under.
 python3 -m venv --without-pip /opt/venv
-/opt/tools/bin/pip --python /opt/venv/bin/python install --no-deps --no-index \
+/opt/tools/bin/pip --python /opt/venv/bin/python install --no-compile --no-deps --no-index \
     --target /target/opt/spineline/lib dist/*.whl
 rm -r /opt/venv

@@ -120,11 +120,12 @@ def test_credentials_go_as_a_secret_and_the_rest_as_it_is(checkout, tmp_path):
     secret = tmp_path / "pip.conf"
     secret.write_text("[global]\nindex-url = https://ann:word@example.org/simple\n")
     index = "https://example.org/simple"
-    checkout.build("serve", "--pip-conf", str(secret), "--index-url", index, "--", "--network", "host")
+    indexes = ("--index-url", index, "--extra-index-url", f"{index}/cpu")
+    checkout.build("serve", "--pip-conf", str(secret), *indexes, "--", "--network", "host")
     (line,) = checkout.asked("build")
     assert f"--secret=id=pip.conf,src={secret} --network host" in line
     assert "word" not in line
-    assert f"--build-arg=PIP_INDEX_URL={index}" in line
+    assert f"--build-arg=PIP_INDEX_URL={index} --build-arg=PIP_EXTRA_INDEX_URL={index}/cpu " in line
 
 
 def test_pushed_images_are_named_by_digest(checkout):

@@ -3,6 +3,8 @@
 import importlib
 import json
 import re
+import subprocess
+import sys
 from typing import get_args
 
 import pytest
@@ -12,6 +14,8 @@ from packaging.utils import canonicalize_name
 from components.images import PROGRAMS, VERSION, Target, image
 
 TARGETS = get_args(Target)
+SHARING = ("train", "serve")
+"""Targets with torch, whose layer they share."""
 LABELS = {
     f"org.opencontainers.image.{name}"
     for name in ("title", "description", "version", "revision", "created", "source", "licenses", "base.name")
@@ -41,8 +45,10 @@ class TestTarget:
         assert set(extras) <= described["optional-dependencies"].keys()
 
     def test_takes_only_what_was_built_for_it(self, dockerfile, target):
-        copies = {line for stage in dockerfile.chain(target) for line in stage.all("COPY")}
-        assert copies == {f"--from={stage} /target/ /" for stage in ("user", f"packages-{target}", f"project-{target}")}
+        copies = [line for stage in reversed(dockerfile.chain(target)) for line in stage.all("COPY")]
+        shared = ["packages-shared"] if target in SHARING else []
+        stages = ["user", *shared, f"packages-{target}", f"project-{target}"]
+        assert copies == [f"--from={stage} /target/ /" for stage in stages]
 
     def test_all_its_packages_are_pinned(self, packages_of, project, target):
         files = (project / "constraints.txt", project / "infra/images/build-constraints.txt")
@@ -55,6 +61,29 @@ def test_there_is_a_target_an_image_and_no_more(dockerfile):
     for stage in dockerfile.stages.values():
         used |= set(re.findall("from=([a-z-]+)", " ".join(stage.all("RUN") + stage.all("COPY"))))
     assert dockerfile.stages.keys() - used == set(TARGETS)
+
+
+@pytest.mark.parametrize("target", SHARING)
+def test_targets_with_torch_share_its_layer_and_add_only_to_it(dockerfile, target):
+    assert dockerfile.stages[target].parent == "base-shared"
+    assert dockerfile.stages["base-shared"].all("COPY") == ["--from=packages-shared /target/ /"]
+    (install,) = dockerfile.stages[f"packages-{target}"].all("RUN")
+    assert "--mount=type=bind,from=packages-shared,source=/target/opt/venv,target=/opt/venv,rw " in install
+    (description,) = dockerfile.stages[f"project-{target}"].all("RUN")
+    for packages in (target, "shared"):
+        mount = f"from=packages-{packages},source=/target/opt/venv,target=/packages/{packages} "
+        assert mount in description
+
+
+def test_the_shared_layer_has_what_the_extras_of_all_targets_with_torch_list(dockerfile, described, project):
+    (install,) = dockerfile.stages["packages-shared"].all("RUN")
+    arguments = re.search(r"install_packages\.sh (.*)", install)[1].split()
+    assert arguments == ["--shared", *SHARING]
+    command = [sys.executable, project / "infra/images/list_requirements.py", *arguments]
+    listed = subprocess.run(command, cwd=project, check=True, capture_output=True, text=True).stdout.splitlines()
+    extras = [set(described["optional-dependencies"][target]) for target in SHARING]
+    assert set(listed) == {*described["dependencies"], *set.intersection(*extras)}
+    assert {"torch", "nnunetv2"} <= set(listed)
 
 
 def test_stages_start_from_arguments_or_one_another(dockerfile):
