@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from spine.settings import settings
 from tests.pipelines.cluster.fakes.server import Answer
 
 
@@ -29,6 +30,15 @@ def test_the_same_schedule_is_found_again_and_another_of_its_name_refused(kfp, s
     assert told.code == 2
     assert "spineline schedules --delete 'spine on main'" in told.error
     assert len(kfp.schedules) == 1
+
+
+def test_the_same_schedule_of_another_person_is_found_again(kfp, submit, monkeypatch):
+    for actor in ("ann", "ben"):
+        monkeypatch.setenv("SPINELINE_ACTOR", actor)
+        settings.cache_clear()
+        told = submit("--dataset", "main", "--cron", "0 2 * * *")
+        assert told.code == 0, told.err
+    assert [one.runtime_config.parameters["actor"] for one in kfp.schedules] == ["ann"]
 
 
 def test_a_schedule_is_deleted_by_its_name(kfp, submit, spineline, profile):
