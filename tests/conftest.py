@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import shutil
+import signal
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -201,6 +202,13 @@ def _evaluation(name: str) -> Evaluation:
         score_scan(case=f"case_{number}", patient=None, reference=volume, prediction=volume) for number in range(2)
     )
     return Evaluation(name=name, scans=scans, summary=summarize(scans))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_as_at_a_terminal() -> None:
+    """A shell lets programs in the background ignore these: tests that send them would wait for ever."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

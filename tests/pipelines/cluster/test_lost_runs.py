@@ -64,13 +64,16 @@ def run_of(**changed):
         ({"state": "SUCCEEDED"}, False),
         ({"state": "FAILED"}, False),
         ({"run_id": "kept"}, False),
-        ({"created_at": datetime.datetime.now(tz=datetime.UTC)}, False),
         ({"created_at": None}, False),
         ({"service_account": "of-another-cluster"}, False),
     ],
 )
 def test_a_run_is_lost_that_has_not_ended_and_has_no_workflow(cluster, changed, is_lost):
     assert lost_runs.is_lost(cluster, run_of(**changed)) is is_lost
+
+
+def test_a_run_that_was_created_a_moment_ago_is_not_lost(cluster):
+    assert not lost_runs.is_lost(cluster, run_of(created_at=datetime.datetime.now(tz=datetime.UTC)))
 
 
 def test_a_run_with_a_pod_is_not_lost(cluster, kubernetes):
