@@ -64,6 +64,8 @@ def test_holms_correction_is_that_of_his_definition() -> None:
 def test_the_signed_rank_test_is_scipys_and_blind_to_rounding() -> None:
     values = np.random.default_rng(1).normal(0.01, 0.03, 30)
     assert signed_rank_p(list(values)) == pytest.approx(stats.wilcoxon(values).pvalue, abs=1e-9)
+    for values in ([0.1, 0.1, -0.2, 0.3, 0.0], [0.1, 0.2, 0.3], [0.1, 0.1, 0.0] * 9, list(range(1, 60))):
+        assert signed_rank_p(values) == pytest.approx(stats.wilcoxon(values).pvalue, abs=1e-9)
     tied = [0.3 - 0.2, 0.1, -0.1, 0.2 - 0.1]
     assert signed_rank_p(tied) == signed_rank_p([0.1, 0.1, -0.1, 0.1])
     assert signed_rank_p([0.0, 1e-17]) == 1.0
