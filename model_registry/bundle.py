@@ -6,7 +6,7 @@ from typing import Any
 from model_registry.errors import UnlistedFileError
 from spine.errors import DigestMismatchError, MissingPathError
 from spine.storage import digest_file, read_json
-from spine.values import Value
+from spine.values import StoredValue
 
 MANIFEST_FILE = "bundle.json"
 MODEL_FOLDER = "model"
@@ -16,7 +16,7 @@ _PASSED_OVER = ("__pycache__", "registered_model_meta")
 """Names of what Python and MLflow put beside the files of a bundle that they use."""
 
 
-class BundleManifest(Value):
+class BundleManifest(StoredValue):
     """What a bundle holds: a digest a file, and the digests of the records that it comes from."""
 
     files: dict[str, str]
@@ -36,7 +36,7 @@ class Bundle:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.manifest = BundleManifest.parse(
+        self.manifest = BundleManifest.from_stored(
             read_json(folder / MANIFEST_FILE, expected=_EXPECTED), where=folder / MANIFEST_FILE
         )
 

@@ -29,14 +29,16 @@ class Champion:
     def evaluation(self, *, dataset: DatasetRevision, evaluation_folder: Path) -> Evaluation:
         """Return the version's scores on ``dataset``; raises EvidenceError where it was never scored on it."""
         if self.was_evaluated_on(dataset):
-            return Evaluation.parse(self.bundle.json("evaluation.json"), where=self.bundle.folder / "evaluation.json")
+            return Evaluation.from_stored(
+                self.bundle.json("evaluation.json"), where=self.bundle.folder / "evaluation.json"
+            )
         file = self.rescored_file(evaluation_folder)
         if not file.is_file():
             raise EvidenceError(
                 f"version {self.version}, in use, has no scores on data set {dataset.dvc_hash[:12]}; "
                 "expected evaluate_folds to have scored it"
             )
-        return Evaluation.parse(read_json(file, expected="an evaluation"), where=file)
+        return Evaluation.from_stored(read_json(file, expected="an evaluation"), where=file)
 
 
 def champion_of(registry: Registry) -> Champion | None:
@@ -53,7 +55,7 @@ def dataset_of(root: Path, plan: Plan) -> DatasetRevision:
 def candidate_evaluation(root: Path, record: EvaluationRecord, *, file: str) -> Evaluation:
     """Read a candidate's evaluation and check that it is the one its record quotes."""
     path = root / record.folder / file
-    evaluation = Evaluation.parse(read_json(path, expected="an evaluation"), where=path)
+    evaluation = Evaluation.from_stored(read_json(path, expected="an evaluation"), where=path)
     if evaluation.digest not in (record.test_evaluation, record.out_of_fold_evaluation):
         raise EvidenceError(f"{path} is not the evaluation that its record quotes")
     return evaluation

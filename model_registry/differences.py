@@ -6,10 +6,8 @@ from model_registry.bootstrap import Bootstrap
 from model_registry.pairing import Pair, Score, mean_dice, patient_differences, region_dice, scan_differences
 from model_registry.policy import AgainstChampion
 from model_registry.statistics import decided, more_patients, paired_difference
-from model_registry.verdict import WORST_CASES, Rule
+from model_registry.verdict import OVERALL, WORST_CASES, Rule
 from spine.labels import REGIONS
-
-OVERALL = "mean Dice"
 
 
 def difference_rules(
@@ -21,23 +19,28 @@ def difference_rules(
     and none needs a correction, for the gate errs only where every rule errs at once. A region that some but
     too few patients show is appended to ``not_compared``.
     """
-    for name, score, bound in compared_scores(settings):
+    for part, score, bound in compared_scores(settings):
         shown = len(patient_differences(pairs, scan_differences(pairs, score)))
-        if name == OVERALL or shown >= settings.minimum_region_patients:
-            yield difference_rule(name, pairs, score=score, bound=bound, settings=settings, bootstrap=bootstrap)
+        if part == OVERALL or shown >= settings.minimum_region_patients:
+            yield difference_rule(part, pairs, score=score, bound=bound, settings=settings, bootstrap=bootstrap)
         elif shown:
-            not_compared.append(name.removeprefix("Dice of "))
+            not_compared.append(part)
 
 
 def compared_scores(settings: AgainstChampion) -> Iterator[tuple[str, Score, float]]:
-    """Yield what is compared: its name, the score of a scan, and the bound that the interval must lie above."""
+    """Yield what is compared: the part of the spine, the score of a scan, and the bound below the interval."""
     yield OVERALL, mean_dice, -settings.margin_overall if settings.rule == "non-inferior" else 0.0
     for region, labels in REGIONS.items():
-        yield f"Dice of {region}", region_dice(labels), -settings.margin_region
+        yield region, region_dice(labels), -settings.margin_region
+
+
+def compared_name(part: str) -> str:
+    """Return the name of the score that is compared in a part of the spine."""
+    return "mean Dice" if part == OVERALL else f"Dice of {part}"
 
 
 def difference_rule(
-    name: str, pairs: list[Pair], *, score: Score, bound: float, settings: AgainstChampion, bootstrap: Bootstrap
+    part: str, pairs: list[Pair], *, score: Score, bound: float, settings: AgainstChampion, bootstrap: Bootstrap
 ) -> Rule:
     """Return one rule: it holds with the whole interval above ``bound``, fails with none of it, else is undecided."""
     differences = scan_differences(pairs, score)
@@ -45,7 +48,9 @@ def difference_rule(
     passed = decided(difference, bound)
     worse = [case for case in differences if differences[case] < 0]
     return Rule(
-        name=f"{name} against the model in use",
+        id=f"champion.{part}",
+        kind="difference",
+        name=f"{compared_name(part)} against the model in use",
         value=difference.mean,
         low=difference.low,
         high=difference.high,

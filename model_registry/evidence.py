@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 from model_registry.errors import EvidenceError
 from model_registry.pairing import patient_of
@@ -11,6 +12,7 @@ from spine.labels import IDS, REGIONS
 from spine.metrics.scores import Evaluation, ScanScores
 from spine.metrics.soundness import fault
 from spine.metrics.summary import summarize
+from spine.values import Value
 
 
 def require_sound(evaluation: Evaluation) -> None:
@@ -22,7 +24,7 @@ def require_sound(evaluation: Evaluation) -> None:
     for scan in evaluation.scans:
         if found := fault(scan):
             raise EvidenceError(f"'{evaluation.name}', case {scan.case}: {found}")
-    if summarize(evaluation.scans) != evaluation.summary:
+    if not _agree(evaluation.summary, summarize(evaluation.scans)):
         raise EvidenceError(f"'{evaluation.name}': its summary does not follow from its {len(evaluation.scans)} scans")
     cases = Counter(scan.case for scan in evaluation.scans)
     twice = next((case for case, count in cases.items() if count > 1), None)
@@ -37,21 +39,34 @@ def require_sound(evaluation: Evaluation) -> None:
         )
 
 
+def _agree(stored: Any, now: Any) -> bool:
+    """Tell whether a stored value is what is computed now, in every field that its format had."""
+    if isinstance(stored, Value) and isinstance(now, Value):
+        return all(_agree(getattr(stored, name), getattr(now, name, None)) for name in stored.model_fields_set)
+    if isinstance(stored, tuple) and isinstance(now, tuple):
+        return len(stored) == len(now) and all(map(_agree, stored, now))
+    return bool(stored == now)
+
+
 def evidence_rules(scans: Sequence[ScanScores], policy: Policy) -> Iterator[Rule]:
     """Yield the rules on what was seen: enough patients, in all and of what the policy requires, and no crash."""
-    yield _at_least("patients with labels", _patients(scans, IDS.values()), policy.minimum_scans)
+    yield _at_least("minimum_scans", "patients with labels", _patients(scans, IDS.values()), policy.minimum_scans)
     yield _none_missing(scans)
     for region in policy.required_regions:
         shown = _patients(scans, REGIONS[region])
-        yield _at_least(f"patients that show {region}", shown, policy.champion.minimum_region_patients)
+        needed = policy.champion.minimum_region_patients
+        yield _at_least(f"required_regions.{region}", f"patients that show {region}", shown, needed)
     for level in policy.required_levels:
-        yield _at_least(f"patients that show {level}", _patients(scans, (IDS[level],)), 1)
+        shown = _patients(scans, (IDS[level],))
+        yield _at_least(f"required_levels.{level}", f"patients that show {level}", shown, 1)
 
 
 def _none_missing(scans: Sequence[ScanScores]) -> Rule:
     missing = [scan.case for scan in scans if scan.missing]
     unknown = not missing and any(scan.missing is None for scan in scans)
     return Rule(
+        id="missing_predictions",
+        kind="count",
         name="missing predictions",
         value=None if unknown else len(missing),
         threshold=0,
@@ -72,9 +87,11 @@ def _patients(scans: Sequence[ScanScores], labels: Collection[int]) -> int:
     )
 
 
-def _at_least(name: str, patients: int, needed: int) -> Rule:
+def _at_least(rule_id: str, name: str, patients: int, needed: int) -> Rule:
     enough = patients >= needed
     return Rule(
+        id=rule_id,
+        kind="count",
         name=name,
         value=patients,
         threshold=needed,

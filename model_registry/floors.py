@@ -22,29 +22,30 @@ def floor_rules(scans: Sequence[ScanScores], *, policy: Policy, bootstrap: Boots
     """
     floors = policy.floors
     name = "mean Dice (GT-present, over patients)"
-    yield _mean_rule(name, floors.dice_scan_mean, scans=scans, score=mean_dice, bootstrap=bootstrap)
+    yield _mean_rule("dice_scan_mean", name, floors.dice_scan_mean, scans=scans, score=mean_dice, bootstrap=bootstrap)
     if floors.dice_label_macro is not None:
         macro = _mean(list(_level_means(scans).values()))
-        yield bound_rule("mean Dice (GT-present, label macro)", macro, floors.dice_label_macro)
+        yield bound_rule("dice_label_macro", "mean Dice (GT-present, label macro)", macro, floors.dice_label_macro)
     yield from rate_rules(scans, floors, confidence=policy.champion.confidence)
-    for name, floor, labels in _parts(scans, floors):
+    for rule_id, name, floor, labels in _parts(scans, floors):
         score = region_dice(labels)
         if any(score(scan) is not None for scan in scans):
-            yield _mean_rule(name, floor, scans=scans, score=score, bootstrap=bootstrap)
+            yield _mean_rule(rule_id, name, floor, scans=scans, score=score, bootstrap=bootstrap)
 
 
-def _parts(scans: Sequence[ScanScores], floors: Floors) -> Iterator[tuple[str, float, tuple[int, ...]]]:
-    """Yield the floors of parts of the spine, down it, the worst level last: name, floor and labels."""
+def _parts(scans: Sequence[ScanScores], floors: Floors) -> Iterator[tuple[str, str, float, tuple[int, ...]]]:
+    """Yield the floors of parts of the spine, down it, the worst level last: rule id, name, floor and labels."""
     for region, labels in REGIONS.items():
         if region in floors.region_dice:
-            yield f"mean Dice of {region}", floors.region_dice[region], labels
+            yield f"region_dice.{region}", f"mean Dice of {region}", floors.region_dice[region], labels
     for level, label in IDS.items():
         if level in floors.level_dice:
-            yield f"mean Dice of {level}", floors.level_dice[level], (label,)
+            yield f"level_dice.{level}", f"mean Dice of {level}", floors.level_dice[level], (label,)
     means = _level_means(scans)
     if floors.every_level_dice is not None and means:
         worst = min(means, key=lambda label: means[label])
-        yield f"mean Dice of every level, lowest in {NAMES[worst]}", floors.every_level_dice, (worst,)
+        name = f"mean Dice of every level, lowest in {NAMES[worst]}"
+        yield "every_level_dice", name, floors.every_level_dice, (worst,)
 
 
 def _level_means(scans: Sequence[ScanScores]) -> dict[int, float]:
@@ -53,10 +54,13 @@ def _level_means(scans: Sequence[ScanScores]) -> dict[int, float]:
     return {label: mean for label, mean in means.items() if mean is not None}
 
 
-def _mean_rule(name: str, floor: float, *, scans: Sequence[ScanScores], score: Score, bootstrap: Bootstrap) -> Rule:
+def _mean_rule(
+    rule_id: str, name: str, floor: float, *, scans: Sequence[ScanScores], score: Score, bootstrap: Bootstrap
+) -> Rule:
     known = {scan.case: found for scan in scans if (found := score(scan)) is not None}
     patients = patient_scores(scans, score)
     return bound_rule(
+        rule_id,
         name,
         _mean(patients),
         floor,

@@ -10,7 +10,7 @@ from model_registry.floors import floor_rules
 from model_registry.pairing import mean_dice, paired_scans, patient_scores
 from model_registry.policy import Policy
 from model_registry.statistics import MOST_CASES, bootstrap_of
-from model_registry.verdict import Outcome, Rule, Verdict
+from model_registry.verdict import Outcome, Rule, Verdict, outcome_of
 from spine.metrics.scores import Evaluation, ScanScores
 
 _DIGITS = 3
@@ -34,7 +34,7 @@ def judge(*, candidate: Evaluation, champion: Evaluation | None, policy: Policy)
     not_compared: list[str] = []
     if champion:
         rules += difference_rules(pairs, settings=settings, bootstrap=bootstrap, not_compared=not_compared)
-    outcome = _outcome(rules)
+    outcome = outcome_of(rules)
     unseen = tuple(region.name for region in candidate.summary.regions if not region.scans)
     return Verdict(
         outcome=outcome,
@@ -52,12 +52,6 @@ def judge(*, candidate: Evaluation, champion: Evaluation | None, policy: Policy)
         regions_not_compared=tuple(not_compared),
         summary=_in_words(outcome, rules, scans, unseen=unseen, not_compared=not_compared),
     )
-
-
-def _outcome(rules: list[Rule]) -> Outcome:
-    if any(rule.passed is False for rule in rules):
-        return "fail"
-    return "inconclusive" if any(rule.passed is None for rule in rules) else "pass"
 
 
 def _in_words(

@@ -169,7 +169,7 @@ def bundle_to_read(registry: Registry, version: int, *, more: Collection[str] = 
 def verdict_of(bundle: Bundle) -> Verdict:
     """Return the verdict in a bundle whose file has its recorded digest; the seal of an older release need not fit."""
     content = {name: value for name, value in bundle.json(_VERDICT).items() if name != "digest"}
-    return Verdict.parse(content, where=bundle.folder / _VERDICT)
+    return Verdict.from_stored(content, where=bundle.folder / _VERDICT)
 
 
 def events_of(events: Collection[Event], version: int) -> tuple[Event, ...]:

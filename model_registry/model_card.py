@@ -35,7 +35,7 @@ _LIMITS: Final = (
 
 def model_card(bundle: Bundle, *, name: str, lineage: Lineage) -> str:
     """Return the model card of a version in Markdown; what its bundle doesn't hold is said to be unknown."""
-    evaluation = Evaluation.parse(bundle.json("evaluation.json"), where=bundle.folder / "evaluation.json")
+    evaluation = Evaluation.from_stored(bundle.json("evaluation.json"), where=bundle.folder / "evaluation.json")
     verdict = verdict_of(bundle)
     sections = (
         (f"# {name}, version {lineage.version}", _head(lineage)),
@@ -82,7 +82,7 @@ def _data(bundle: Bundle, lineage: Lineage) -> list[str]:
     revision = [f"Data set {origins.dvc_hash}, git revision {origins.git_revision}{repository}.", ""]
     if not (bundle.folder / DATASET_FILE).is_file():
         return [*revision, "Its cases are not listed in the bundle."]
-    manifest = Manifest.parse(bundle.json(DATASET_FILE), where=bundle.folder / DATASET_FILE)
+    manifest = Manifest.from_stored(bundle.json(DATASET_FILE), where=bundle.folder / DATASET_FILE)
     splits = {split: manifest.members(split=split) for split in ("train", "test")}
     counts = [
         (split, len(cases), len({case.patient for case in cases}), *(_shown(case.label_voxels for case in cases)))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from model_registry.differences import compared_scores
+from model_registry.differences import compared_name, compared_scores
 from model_registry.errors import EvidenceError
 from model_registry.evidence import require_sound
 from model_registry.pairing import Pair, paired_scans, patient_differences, scan_differences
@@ -75,13 +75,15 @@ def _margins(pairs: list[Pair], policy: Policy) -> Iterator[MarginNoise]:
     # A superior rule has no margin overall; the one of non-inferiority is still what noise is held to.
     settings = policy.champion.model_copy(update={"rule": "non-inferior"})
     bootstrap = bootstrap_of(settings)
-    for name, score, bound in compared_scores(settings):
+    for part, score, bound in compared_scores(settings):
         values = patient_differences(pairs, scan_differences(pairs, score))
         difference = paired_difference(values, settings=settings, bootstrap=bootstrap)
         ends = (difference.low, difference.high)
         noise = max((abs(end) for end in ends if end is not None), default=None)
         exceeded = None if noise is None else -bound > noise
-        yield MarginNoise(name=name, margin=-bound, difference=difference, noise=noise, exceeded=exceeded)
+        yield MarginNoise(
+            name=compared_name(part), margin=-bound, difference=difference, noise=noise, exceeded=exceeded
+        )
 
 
 def _in_words(margins: tuple[MarginNoise, ...], not_compared: tuple[str, ...]) -> str:

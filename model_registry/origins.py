@@ -4,13 +4,13 @@ from pydantic import Field
 
 from model_registry.bundle import Bundle
 from spine.labels import VERTEBRAE, region_of
-from spine.values import Value
+from spine.values import StoredValue, Value
 
 ORIGINS_FILE, LABELS_FILE = "lineage.json", "labels.json"
 UNKNOWN = "unknown"
 
 
-class Origins(Value):
+class Origins(StoredValue):
     """What a bundle says of where it comes from; one of an older release says less."""
 
     code_revision: str = UNKNOWN
@@ -39,7 +39,7 @@ def origins_of(bundle: Bundle) -> Origins:
     """Return where a bundle comes from; of one without the file, what its manifest knows."""
     file = bundle.folder / ORIGINS_FILE
     if file.is_file():
-        return Origins.parse(bundle.json(ORIGINS_FILE), where=file)
+        return Origins.from_stored(bundle.json(ORIGINS_FILE), where=file)
     return Origins(git_revision=bundle.manifest.git_revision, dvc_hash=bundle.manifest.dvc_hash)
 
 

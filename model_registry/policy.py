@@ -6,13 +6,18 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from spine.labels import IDS, REGIONS
-from spine.values import Value
+from spine.values import WrittenValue
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class Floors(Value):
+class Floors(WrittenValue):
     """Absolute minima on the locked test set; None leaves a score unjudged."""
+
+    FIRST_FIELDS = frozenset({
+        "dice_scan_mean", "dice_label_macro", "id_rate", "all_correct_rate", "wrong_level_rate_at_most",
+        "misnamed_rate_at_most", "extra_vertebra_rate_at_most", "region_dice", "level_dice", "every_level_dice",
+    })  # fmt: skip
 
     dice_scan_mean: Share
     dice_label_macro: Share | None = None
@@ -44,8 +49,12 @@ class Floors(Value):
         return levels
 
 
-class AgainstChampion(Value):
+class AgainstChampion(WrittenValue):
     """How a candidate is held against the model in use, on the same scans."""
+
+    FIRST_FIELDS = frozenset({
+        "rule", "margin_overall", "margin_region", "minimum_region_patients", "confidence", "resamples", "seed",
+    })  # fmt: skip
 
     rule: Literal["non-inferior", "superior"] = "non-inferior"
     margin_overall: Share = 0.01
@@ -60,8 +69,13 @@ class AgainstChampion(Value):
     seed: Annotated[int, Field(ge=0)] = 1
 
 
-class Policy(Value):
+class Policy(WrittenValue):
     """A whole policy; its digest is quoted by every verdict made under it."""
+
+    FIRST_FIELDS = frozenset({
+        "name", "version", "about", "minimum_scans", "required_regions", "required_levels", "floors", "champion",
+        "separate_approver",
+    })  # fmt: skip
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     version: Annotated[int, Field(ge=1)] = 1

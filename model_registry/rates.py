@@ -16,17 +16,19 @@ Counts = Callable[[ScanScores], tuple[int, int]]
 def rate_rules(scans: Iterable[ScanScores], floors: Floors, *, confidence: float) -> Iterator[Rule]:
     """Yield a rule for every rate that ``floors`` bounds: hits over trials, with its interval over patients."""
     scans = tuple(scans)
-    for name, bound, counts, at_most in (
-        ("identification rate", floors.id_rate, identified, False),
-        ("scans with all levels right", floors.all_correct_rate, all_right, False),
-        ("scans named at a wrong level", floors.wrong_level_rate_at_most, wrong_level, True),
-        ("vertebrae with another's name", floors.misnamed_rate_at_most, misnamed, True),
-        ("scans with an extra vertebra", floors.extra_vertebra_rate_at_most, extra_vertebra, True),
+    for floor, name, counts, at_most in (
+        ("id_rate", "identification rate", identified, False),
+        ("all_correct_rate", "scans with all levels right", all_right, False),
+        ("wrong_level_rate_at_most", "scans named at a wrong level", wrong_level, True),
+        ("misnamed_rate_at_most", "vertebrae with another's name", misnamed, True),
+        ("extra_vertebra_rate_at_most", "scans with an extra vertebra", extra_vertebra, True),
     ):
+        bound = getattr(floors, floor)
         if bound is not None:
             patients = list(_by_patient(scans, counts))
             hits, trials = [hit for hit, _ in patients], [of for _, of in patients]
             yield bound_rule(
+                floor,
                 name,
                 sum(hits) / sum(trials) if sum(trials) else None,
                 bound,

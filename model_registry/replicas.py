@@ -8,7 +8,7 @@ from pydantic import ConfigDict
 from model_registry.ledger import Event
 from spine.depot import Depot, DepotUnreachableError
 from spine.errors import SpinelineError
-from spine.values import Value
+from spine.values import FormatNumber, Value
 
 DEPOT = "replicas"
 REPORTED_EVERY_S = 5.0
@@ -35,6 +35,8 @@ class ReplicaReport(Value):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
+    format: FormatNumber = 2
+    """Servers of two releases report during an upgrade: of a later format, what is known here is read."""
     name: str
     url: str
     pid: int

@@ -111,7 +111,7 @@ def evaluation_of(root: Path, given: str) -> Evaluation:
     """Return the evaluation of a registered version by its number, its bundle verified, or that of a file."""
     if _is_version(given):
         bundle = Registry.at(root, settings()).verified_bundle(int(given))
-        return Evaluation.parse(bundle.json("evaluation.json"), where=f"version {int(given)}")
+        return Evaluation.from_stored(bundle.json("evaluation.json"), where=f"version {int(given)}")
     return read_evaluation(Path(given))
 
 

@@ -63,7 +63,7 @@ def _row(registry: Registry, known: VersionState, *, in_use: bool) -> VersionRow
     if not (folder / MANIFEST_FILE).is_file():
         return VersionRow(state=known, in_use=in_use, recipe=None, dice=None, id_rate=None)
     bundle = Bundle(folder)
-    summary = Evaluation.parse(bundle.json("evaluation.json"), where=bundle.folder).summary
+    summary = Evaluation.from_stored(bundle.json("evaluation.json"), where=bundle.folder).summary
     return VersionRow(
         state=known,
         in_use=in_use,

@@ -186,4 +186,4 @@ def _outcome(run: LocalRun, *, root: Path, groups: int) -> TrainingOutcome:
 
 
 def _sealed(record: Record | None) -> dict[str, Any] | None:
-    return {**record.model_dump(mode="json"), "digest": record.digest} if record else None
+    return {**record.content, "digest": record.digest} if record else None

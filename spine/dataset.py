@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 from spine.nnunet.workspace import CHANNEL_SUFFIX
 from spine.storage import read_json
-from spine.values import Value
+from spine.values import StoredValue, Value
 
 MANIFEST_FILE = "manifest.json"
 SPLITS_FILE = "splits_final.json"
@@ -66,7 +66,7 @@ class Quarantined(Value):
     findings: tuple[Finding, ...]
 
 
-class Manifest(Value):
+class Manifest(StoredValue):
     """A row a case, accepted or quarantined."""
 
     seed: int
@@ -79,7 +79,7 @@ class Manifest(Value):
     def of(cls, dataset: Path) -> "Manifest":
         """Read the manifest of a prepared data set."""
         path = dataset / MANIFEST_FILE
-        return cls.parse(read_json(path, expected="the manifest of a prepared data set"), where=path)
+        return cls.from_stored(read_json(path, expected="the manifest of a prepared data set"), where=path)
 
     def members(self, *, split: str, fold: int | None = None) -> list[Case]:
         """Return the cases of a split, of one fold's validation where ``fold`` is given."""

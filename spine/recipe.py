@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from spine.values import Value
+from spine.values import WrittenValue
 
 AXES = ("left-right", "anterior-posterior", "superior-inferior")
 """The axes of a canonical (RAS) volume, in the order of every triple in a recipe."""
@@ -19,8 +19,10 @@ Triple = tuple[Edge, Edge, Edge]
 _OPERATIONAL = {"folds", "augmentation_workers", "checkpoint_minutes", "dice_by_epoch"}
 
 
-class Network(Value):
+class Network(WrittenValue):
     """A plain U-Net in place of the planner's: stages halve every axis."""
+
+    FIRST_FIELDS = frozenset({"features_per_stage", "convolutions_deepest"})
 
     features_per_stage: tuple[Edge, ...] = Field(min_length=3, max_length=8)
     """Three stages at the least: nnU-Net gives the last of its deep supervision outputs no weight, and needs two."""
@@ -28,8 +30,10 @@ class Network(Value):
     """Convolutions of the deepest stage, two in the others: cheap there, each adds much to the receptive field."""
 
 
-class PlanRecipe(Value):
+class PlanRecipe(WrittenValue):
     """What nnU-Net plans and preprocesses; all that a plan's digest depends on besides the data."""
+
+    FIRST_FIELDS = frozenset({"planner", "configuration", "spacing_mm", "patch", "batch_size", "batch_dice", "network"})
 
     planner: Literal["ExperimentPlanner", "nnUNetPlannerResEncM", "nnUNetPlannerResEncL", "nnUNetPlannerResEncXL"]
     configuration: Literal["2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres"] = "3d_fullres"
@@ -62,8 +66,14 @@ class PlanRecipe(Value):
         return self
 
 
-class TrainingRecipe(Value):
+class TrainingRecipe(WrittenValue):
     """How each fold is trained; the defaults are nnU-Net's where a reason isn't given."""
+
+    FIRST_FIELDS = frozenset({
+        "folds", "epochs", "iterations_per_epoch", "validation_iterations_per_epoch", "optimizer",
+        "initial_learning_rate", "weight_decay", "foreground_oversampling", "mirror_axes", "precision", "compile",
+        "augmentation_workers", "checkpoint_minutes", "dice_by_epoch", "seed",
+    })  # fmt: skip
 
     folds: tuple[Annotated[int, Field(ge=0, le=4)], ...] = Field(min_length=1, max_length=5)
     epochs: Count
@@ -96,18 +106,22 @@ class TrainingRecipe(Value):
     @property
     def identity(self) -> dict[str, Any]:
         """What makes a fold of this recipe what it is: how often it is saved, or by how many helped, does not."""
-        return self.model_dump(mode="json", exclude=_OPERATIONAL)
+        return {name: part for name, part in self.first_content().items() if name not in _OPERATIONAL}
 
 
-class PredictionRecipe(Value):
+class PredictionRecipe(WrittenValue):
     """How a trained model is applied, in evaluation and in the server alike."""
+
+    FIRST_FIELDS = frozenset({"mirroring", "tile_step"})
 
     mirroring: bool = False
     tile_step: float = Field(default=0.5, gt=0, le=1)
 
 
-class Recipe(Value):
+class Recipe(WrittenValue):
     """A whole recipe."""
+
+    FIRST_FIELDS = frozenset({"name", "about", "plan", "training", "prediction"})
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     about: str

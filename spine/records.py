@@ -10,7 +10,7 @@ from typing import Self
 
 from spine.errors import DigestMismatchError, MalformedFileError, MissingPathError
 from spine.storage import strict_json, write_text
-from spine.values import Value
+from spine.values import StoredValue
 
 RECORD_FILE = "record.json"
 TEST_FILE, OUT_OF_FOLD_FILE = "test.json", "out_of_fold.json"
@@ -19,12 +19,12 @@ GOLDEN_FOLDER, ENVIRONMENT_FILE, MASKS_FOLDER = "golden", "environment.txt", "ma
 """What an evaluation's folder holds beside its record."""
 
 
-class Record(Value):
+class Record(StoredValue):
     """What all records share: how they are sealed with their digest, written and read again."""
 
     def text(self) -> str:
         """Return the record as one line of JSON with its digest, as steps pass it on."""
-        return strict_json({**self.model_dump(mode="json"), "digest": self.digest})
+        return strict_json({**self.content, "digest": self.digest})
 
     def write(self, path: Path) -> None:
         """Write the sealed record atomically."""
@@ -38,7 +38,7 @@ class Record(Value):
             sealed = content.pop("digest")
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise MalformedFileError(where, reason="not a sealed record", expected=cls.__name__) from error
-        record = cls.parse(content, where=where)
+        record = cls.from_stored(content, where=where)
         if record.digest != sealed:
             raise DigestMismatchError(where, found=record.digest, expected=str(sealed))
         return record

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
-from importlib import resources
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +22,12 @@ from spine.postprocessing.choice import Postprocessing, apply
 from spine.postprocessing.components import ComponentCounts, counts_with_and_without
 from spine.postprocessing.decoding import Decoded
 from spine.postprocessing.instances import Instances, find_instances
-from spine.storage import digest_bytes, digest_value, read_json, short, write_json
+from spine.storage import digest_value, read_json, short, write_json
 from spine.volume.nifti import Volume, read_labels, write_volume
 from spine.workers import each
 
+FORMAT: Final = 1
+"""Raise it where the same mask and reference come to other scores or names: all are scored again then."""
 _LABELS = MAX_LABEL + 1
 _DECODING_BYTES_A_VOXEL = 12
 """What finding and naming vertebrae takes at the most, beside the maps themselves."""
@@ -164,15 +166,7 @@ def _found(decoded: Decoded, instances: Instances, reference: NDArray[np.uint8])
 
 
 def _kept(scores: Path, way: Postprocessing, case: Case, *, surfaces: bool) -> Path:
-    return scores / short(digest_value([way.digest, surfaces, _code()])) / f"{case.case}.json"
-
-
-@cache
-def _code() -> str:
-    """Return a digest of the code that scores and names: what another release scored is scored again."""
-    folders = [resources.files(package) for package in ("spine.metrics", "spine.postprocessing")]
-    files = sorted((file.name, file.read_bytes()) for folder in folders for file in folder.iterdir() if file.is_file())
-    return digest_value([[name, digest_bytes(content)] for name, content in files])
+    return scores / short(digest_value([way.digest, surfaces, FORMAT])) / f"{case.case}.json"
 
 
 def _read(file: Path) -> ScanScores | None:

@@ -82,10 +82,10 @@ class Candidate:
     def _sealed(self, postprocessing: Postprocessing, *, out_of_fold: Evaluation, test: Evaluation) -> EvaluationRecord:
         """Write what the chosen way came to, and return the record that quotes it."""
         self._write_golden_case(postprocessing)
-        write_json(self.folder / POSTPROCESSING_FILE, postprocessing.model_dump(mode="json"))
+        write_json(self.folder / POSTPROCESSING_FILE, postprocessing.stored())
         write_text(self.folder / ENVIRONMENT_FILE, "".join(f"{pin}\n" for pin in pins()))
-        write_json(self.folder / OUT_OF_FOLD_FILE, out_of_fold.model_dump(mode="json"))
-        write_json(self.folder / TEST_FILE, test.model_dump(mode="json"))
+        write_json(self.folder / OUT_OF_FOLD_FILE, out_of_fold.content)
+        write_json(self.folder / TEST_FILE, test.content)
         return EvaluationRecord(
             plan=self.plan.digest,
             checkpoints=tuple(record.digest for record in self.folds),

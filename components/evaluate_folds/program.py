@@ -79,7 +79,7 @@ def _score_champion(root: Path, plan: Plan, manifest: Manifest, folder: Path) ->
         finished=predictions.folder / MASKS_FOLDER,
         on_case=told("score the model in use", total=len(cases)),
     )
-    write_json(file, evaluations[name].model_dump(mode="json"))
+    write_json(file, evaluations[name].content)
 
 
 def _load_champion(champion: Champion) -> "Segmenter":

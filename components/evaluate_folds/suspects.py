@@ -27,7 +27,7 @@ def write_suspects(evaluation: Path, *, name: str, dataset: Path, predictions: P
         for judged in found:
             _draw(folder / "pictures", dataset, predictions, by_name[judged.case])
         listed = SuspectList(name=name, cases=len(cases), suspects=tuple(found))
-        write_json(folder / LIST_FILE, listed.model_dump(mode="json", exclude={"page"}))
+        write_json(folder / LIST_FILE, {name: part for name, part in listed.content.items() if name != "page"})
         write_text(folder / PAGE_FILE, _page(listed))
 
 

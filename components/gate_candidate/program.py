@@ -32,9 +32,9 @@ def gate_candidate(*, root: Path, plan: Plan, evaluation: EvaluationRecord, poli
     evaluated = root / evaluation.folder
     verdict = judge(candidate=candidate, champion=rival, policy=policy)
     folder = verdict.folder_below(evaluated)
-    write_json(folder / "policy.json", policy.model_dump(mode="json"))
+    write_json(folder / "policy.json", policy.stored())
     if rival:
-        write_json(folder / "champion.json", rival.model_dump(mode="json"))
+        write_json(folder / "champion.json", rival.content)
     pictures = make_pictures(
         dataset=root / plan.dataset_folder, predictions=evaluated / MASKS_FOLDER, evaluation=candidate
     )

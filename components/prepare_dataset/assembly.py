@@ -106,7 +106,7 @@ def write_dataset(output: Path, prepared: Prepared) -> None:
         ]
         splits = [{"train": [case for case in training if case not in held], "val": sorted(held)} for held in validated]
         write_json(partial / SPLITS_FILE, splits)
-        write_json(partial / MANIFEST_FILE, prepared.manifest.model_dump(mode="json"))
+        write_json(partial / MANIFEST_FILE, prepared.manifest.content)
         write_json(
             partial / "dataset.json",
             {

@@ -1,7 +1,7 @@
 """Prepared cases kept by the content that they were made from: what is there already is not prepared again.
 
 The store lies beside the output, on the same volume: the data set is linked from it, so nothing is held twice. An
-interrupted run leaves the cases that it finished; another source, label map or version of this code makes a new key.
+interrupted run leaves the cases that it finished; another source, label map or format makes a new key.
 """
 
 import contextlib
@@ -9,21 +9,21 @@ import fcntl
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
 from components.prepare_dataset.fingerprints import Fingerprint
 from components.prepare_dataset.raw_case import RawCase
-from spine import volume
 from spine.dataset import Finding, Scan
 from spine.errors import InvalidValueError, SpinelineError
 from spine.records import Record
 from spine.storage import atomic_folder, digest_file, digest_value
 
 IMAGE_FILE, LABELS_FILE = "image.nii.gz", "labels.nii.gz"
-_HERE = Path(__file__).parent
+FORMAT: Final = 1
+"""Raise it where the same raw case comes to other findings, another row or other files: all are prepared again then."""
 _ROW_FILE, _PRINT_FILE = "row.json", "fingerprint.npz"
 
 
@@ -73,7 +73,7 @@ class CaseStore:
         files = {file.relative_to(within).as_posix(): digest_file(file) for file in raw.files()}
         return digest_value(
             {
-                "code": _code_digest(),
+                "format": FORMAT,
                 "case": raw.case,
                 "files": files,
                 "duplicates": [path.name for path in raw.duplicates],
@@ -128,13 +128,6 @@ def write_entry(folder: Path, stored: StoredCase, fingerprint: Fingerprint | Non
     known = {IMAGE_FILE: stored.row.image_sha256, LABELS_FILE: stored.row.labels_sha256} if stored.row else {}
     files = {path.name: known.get(path.name) or digest_file(path) for path in sorted(folder.iterdir())}
     stored.model_copy(update={"files": files}).write(folder / _ROW_FILE)
-
-
-@cache
-def _code_digest() -> str:
-    """Return the digest of the code that reads, checks and writes: another version of it finds nothing prepared."""
-    sources = sorted({*_HERE.glob("*.py"), *(_HERE / "checks").glob("*.py"), *Path(volume.__path__[0]).glob("*.py")})
-    return digest_value({source.name: digest_file(source) for source in sources})
 
 
 def _digest(path: Path) -> str:

@@ -17,7 +17,7 @@ from spine.dataset import FOLDS, Split
 from spine.errors import InvalidValueError
 from spine.labels import IDS, REGIONS
 from spine.storage import read_json, write_json
-from spine.values import Value
+from spine.values import StoredValue
 
 _RARE: Final = ("C1", "C2", "C3", "C4")
 _ALL: Final = "all"
@@ -42,7 +42,7 @@ class Group:
         return frozenset({_ALL, *regions, *(self.vertebrae & set(_RARE))})
 
 
-class SplitLock(Value):
+class SplitLock(StoredValue):
     """On which side of the locked test set every case was put, once and for all."""
 
     seed: int
@@ -55,7 +55,7 @@ class SplitLock(Value):
         """Read the lock, or begin one; raises InvalidValueError where it was drawn with another seed."""
         if not path.is_file():
             return cls(seed=seed, cases={}, voxels={})
-        lock = cls.parse(read_json(path, expected="the lock of a test set"), where=path)
+        lock = cls.from_stored(read_json(path, expected="the lock of a test set"), where=path)
         if lock.seed != seed:
             told = f"{lock.seed}, with which {path} locked the test set; remove that file to draw a new test set"
             raise InvalidValueError("seed", seed, expected=told)
@@ -71,7 +71,7 @@ class SplitLock(Value):
 
     def write(self, path: Path) -> None:
         """Write the lock as JSON, a case a line."""
-        write_json(path, self.model_dump(mode="json"))
+        write_json(path, self.content)
 
 
 def draw_test(groups: Iterable[Group], *, seed: int, share: float) -> dict[str, Split]:

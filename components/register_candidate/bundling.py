@@ -74,7 +74,7 @@ def make_bundle(target: Path, made_of: Ingredients) -> Bundle:
             trained_at=made_of.trained_at,
             environment=environment,
         )
-        write_json(partial / MANIFEST_FILE, _manifest(partial, made_of).model_dump(mode="json"))
+        write_json(partial / MANIFEST_FILE, _manifest(partial, made_of).content)
     return Bundle(target)
 
 
@@ -102,8 +102,8 @@ def _copy_evidence(folder: Path, made_of: Ingredients) -> None:
 
 
 def _write_records(folder: Path, made_of: Ingredients) -> None:
-    write_json(folder / "recipe.json", made_of.recipe.model_dump(mode="json"))
-    write_json(folder / ORIGINS_FILE, made_of.origins.model_dump(mode="json"))
+    write_json(folder / "recipe.json", made_of.recipe.stored())
+    write_json(folder / ORIGINS_FILE, made_of.origins.content)
     write_json(folder / LABELS_FILE, label_map())
     for name, record in (("dataset", made_of.dataset), ("plan", made_of.plan), ("evaluation", made_of.evaluation)):
         record.write(folder / "records" / f"{name}.json")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from spine.errors import SpinelineError
 from spine.storage import read_json, write_json
-from spine.values import Value
+from spine.values import StoredValue
 
 _TIMEOUT_S = 2.0
 
@@ -24,7 +24,7 @@ class ServerRunningError(SpinelineError):
         super().__init__(f"below {root} a server runs already, {who}; expected {expected}")
 
 
-class ServerInfo(Value):
+class ServerInfo(StoredValue):
     """A server as it announced itself in ``serving/server.json``."""
 
     pid: int
@@ -54,7 +54,7 @@ def sole_server(root: Path) -> Iterator[None]:
 
 def announce(root: Path, info: ServerInfo) -> None:
     """Write ``server.json`` atomically."""
-    write_json(_file(root), info.model_dump(mode="json"))
+    write_json(_file(root), info.content)
 
 
 def withdraw(root: Path, info: ServerInfo) -> None:
@@ -106,7 +106,7 @@ def served_version(info: ServerInfo) -> int | None:
 def _announced(root: Path) -> ServerInfo | None:
     file = _file(root)
     try:
-        return ServerInfo.parse(read_json(file, expected="a server's announcement"), where=file)
+        return ServerInfo.from_stored(read_json(file, expected="a server's announcement"), where=file)
     except (SpinelineError, OSError):
         return None
 

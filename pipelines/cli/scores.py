@@ -87,9 +87,9 @@ def evaluate(
             only_predicted=only_predicted,
             on_case=on_case,
         )
-    write_json(output, result.model_dump(mode="json"))
+    write_json(output, result.content)
     if as_json:
-        print_json(result.model_dump(mode="json"))
+        print_json(result.content)
     else:
         _print_evaluation(result, output)
 
@@ -124,7 +124,7 @@ def gate(
         policy=load_policy(policy),
     )
     if as_json:
-        print_json({**verdict.model_dump(mode="json"), "digest": verdict.digest})
+        print_json({**verdict.content, "digest": verdict.digest})
     else:
         _print_verdict(verdict)
     return 0 if verdict.outcome == "pass" else 1

@@ -39,7 +39,7 @@ def history(
         registry.state().version(version)
     shown = [event for event in events if version is None or version in _versions_of(event)]
     if as_json:
-        print_json([{**event.model_dump(mode="json"), "digest": event.digest} for event in shown])
+        print_json([{**event.content, "digest": event.digest} for event in shown])
         return
     title = f"ledger: {len(events)} events, chain verified"
     print_table(

@@ -151,7 +151,7 @@ def _tell_change(change: "Change", as_json: bool) -> None:
 def _tell(event: "Event", as_json: bool) -> None:
     """Print an event; evidence packs and MLflow come last, since nobody should wait for them."""
     if as_json:
-        print_json({**event.model_dump(mode="json"), "digest": event.digest})
+        print_json({**event.content, "digest": event.digest})
     else:
         in_use = f"version {event.to_version} is in use" if event.to_version else "no version is in use"
         told = f"event {event.number}: {event.kind} version {event.version} by {event.actor}; {in_use}"

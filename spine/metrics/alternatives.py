@@ -5,12 +5,12 @@ from pathlib import Path
 from spine.errors import MalformedFileError
 from spine.metrics.scores import Summary
 from spine.storage import read_json, write_json
-from spine.values import Value
+from spine.values import StoredValue
 
 _EXPECTED = "the alternatives of an evaluation"
 
 
-class Alternative(Value):
+class Alternative(StoredValue):
     """One way to post-process masks, scored on the out-of-fold scans and, where it was asked for, on the test set."""
 
     name: str
@@ -21,7 +21,7 @@ class Alternative(Value):
 
 def write_alternatives(path: Path, alternatives: tuple[Alternative, ...]) -> None:
     """Write them as one JSON list."""
-    write_json(path, [alternative.model_dump(mode="json") for alternative in alternatives])
+    write_json(path, [alternative.content for alternative in alternatives])
 
 
 def read_alternatives(path: Path) -> tuple[Alternative, ...]:
@@ -29,4 +29,4 @@ def read_alternatives(path: Path) -> tuple[Alternative, ...]:
     content = read_json(path, expected=_EXPECTED)
     if not isinstance(content, list):
         raise MalformedFileError(path, reason=f"holds a {type(content).__name__}", expected=_EXPECTED)
-    return tuple(Alternative.parse(item, where=path) for item in content)
+    return tuple(Alternative.from_stored(item, where=path) for item in content)

@@ -34,7 +34,7 @@ def read_evaluation(path: Path, *, name: str | None = None) -> Evaluation:
     if not content.keys() & Evaluation.model_fields.keys():
         found = ", ".join(sorted(content)[:3]) or "nothing"
         raise MalformedFileError(path, reason=f"the whole file: holds {found}", expected=_EXPECTED)
-    evaluation = Evaluation.parse(content, where=path)
+    evaluation = Evaluation.from_stored(content, where=path)
     return evaluation.model_copy(update={"name": name}) if name else evaluation
 
 

@@ -1,6 +1,6 @@
 """What an evaluation says: frozen values for one label, one scan, one region and the whole set of scans."""
 
-from spine.values import Value
+from spine.values import StoredValue, Value
 
 
 class LabelScore(Value):
@@ -127,7 +127,7 @@ class Summary(Value):
     labels: tuple[GroupScores, ...]
 
 
-class Evaluation(Value):
+class Evaluation(StoredValue):
     """An evaluation of one model on one set of scans: the evidence that a gate judges."""
 
     name: str

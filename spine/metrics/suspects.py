@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from spine.errors import MissingPathError
 from spine.labels import NAMES
 from spine.storage import read_json
-from spine.values import Value
+from spine.values import StoredValue, Value
 
 SUSPECTS_FOLDER, LIST_FILE, PAGE_FILE = "suspects", "suspects.json", "index.html"
 _FOUND: Final = 0.5
@@ -32,7 +32,7 @@ class Suspect(Value):
     """Which is called what."""
 
 
-class SuspectList(Value):
+class SuspectList(StoredValue):
     """The suspects among the training cases of one candidate, most vertebrae first."""
 
     name: str
@@ -45,7 +45,7 @@ class SuspectList(Value):
     def of(cls, evaluation: Path) -> "SuspectList":
         """Read the suspects of an evaluation's folder."""
         path = evaluation / SUSPECTS_FOLDER / LIST_FILE
-        found = cls.parse(read_json(path, expected=_EXPECTED), where=path)
+        found = cls.from_stored(read_json(path, expected=_EXPECTED), where=path)
         return found.model_copy(update={"page": str(path.with_name(PAGE_FILE))})
 
     @classmethod

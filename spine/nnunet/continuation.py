@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from spine.nnunet.trainer import SpineTrainer
 
 _OURS = "spineline"
+FORMAT = 2
+"""Of what a checkpoint holds below our key; the first had no number. It is continued from, later ones are refused."""
 
 
 def state_of(trainer: "SpineTrainer") -> dict[str, Any]:
@@ -30,6 +32,7 @@ def state_of(trainer: "SpineTrainer") -> dict[str, Any]:
         "trainer_name": "nnUNetTrainer",
         "inference_allowed_mirroring_axes": trainer.inference_allowed_mirroring_axes,
         _OURS: {
+            "format": FORMAT,
             "origin": trainer.origin,
             "losses": list(trainer.losses),
             "epoch_seconds": list(trainer.epoch_seconds),
@@ -45,9 +48,12 @@ def state_of(trainer: "SpineTrainer") -> dict[str, Any]:
 def resume(trainer: "SpineTrainer", checkpoint: dict[str, Any], *, path: Path) -> None:
     """Continue where a checkpoint was written.
 
-    Raises ForeignCheckpointError where it belongs to another plan, recipe or fold, or to another trainer's training.
+    Raises ForeignCheckpointError where it belongs to another plan, recipe or fold, to another trainer's training, or
+    to a later release.
     """
     ours = checkpoint.get(_OURS, {"origin": {}})
+    if ours.get("format", 1) > FORMAT:
+        raise ForeignCheckpointError(path, what="format", found=str(ours["format"]), expected=f"{FORMAT} or earlier")
     for what, expected in trainer.origin.items():
         found = ours["origin"].get(what, "unknown")
         if found != expected:

@@ -14,7 +14,7 @@ from spine.postprocessing.evidence import Evidence
 from spine.postprocessing.instances import Instances, find_instances
 from spine.postprocessing.naming import DecodingSettings
 from spine.postprocessing.remains import remaining
-from spine.values import Value
+from spine.values import WrittenValue
 from spine.volume.nifti import Volume
 
 NONE: Final = "none"
@@ -26,8 +26,10 @@ HAIR: Final = 0.0005
 """Scan-mean Dice that better names may cost; differences below it decide nothing."""
 
 
-class Postprocessing(Value):
+class Postprocessing(WrittenValue):
     """What is done to a model's predictions: names decoded, then the largest component of some labels kept."""
+
+    FIRST_FIELDS = frozenset({"keep_largest", "decoding"})
 
     keep_largest: tuple[int, ...] = ()
     decoding: DecodingSettings | None = None

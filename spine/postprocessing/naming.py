@@ -11,11 +11,15 @@ from pydantic import Field
 from spine.labels import MAX_LABEL
 from spine.postprocessing.centre_line import expected_gaps_mm
 from spine.postprocessing.instances import Instances
-from spine.values import Value
+from spine.values import WrittenValue
 
 
-class DecodingSettings(Value):
+class DecodingSettings(WrittenValue):
     """What it costs, in nats, to leave the order of the levels, and how sure a new name must be."""
+
+    FIRST_FIELDS = frozenset({
+        "floor", "skip", "spaced_skip", "repeat", "border_weight", "margin", "independent", "rename",
+    })  # fmt: skip
 
     floor: float = Field(default=0.01, gt=0, lt=1)
     """Least evidence of any name: one vertebra's votes can cost 4.6 at most, however sure the network was."""

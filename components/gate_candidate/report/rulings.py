@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from components.gate_candidate.report import parts
 from components.gate_candidate.report.differences import DifferenceRow
-from model_registry.verdict import Rule, Verdict
+from model_registry.verdict import OVERALL, Rule, Verdict
 from spine.drawing.markup import (
     NOTHING,
     Column,
@@ -65,7 +65,7 @@ def difference_rows(verdict: Verdict) -> list[DifferenceRow]:
     """Return the rules that compare with the model in use, as rows of the chart."""
     return [
         DifferenceRow(
-            name=rule.name.removesuffix(" against the model in use").removeprefix("Dice of "),
+            name="mean Dice" if rule.part in (None, OVERALL) else rule.part,
             difference=rule.difference,
             bound=rule.threshold,
             passed=rule.passed,
@@ -108,16 +108,13 @@ def footer(candidate: Evaluation, verdict: Verdict) -> Markup:
 
 
 def _sentence(verdict: Verdict) -> str:
-    words = verdict.summary.removeprefix(f"{verdict.outcome}: ")
-    return words[:1].upper() + words[1:] + "."
+    return verdict.summary[:1].upper() + verdict.summary[1:] + "."
 
 
 def _rule_value(rule: Rule, value: float | None) -> str:
-    if rule.difference:
+    if rule.kind == "difference":
         return signed(value)
-    # A count of 1 and a score of 1 look alike, but a count is expected in whole numbers.
-    whole = rule.expected == "none" or rule.expected.rsplit(" ", 1)[-1].isdigit()
-    return count(value) if whole else number(value)
+    return count(value) if rule.kind == "count" else number(value)
 
 
 def _worst_cases(rule: Rule) -> Markup | str:

@@ -1,9 +1,11 @@
 """Masks scored under several ways of post-processing: with and without, found again, and never on missing ones."""
 
+import json
+
 import numpy as np
 import pytest
 
-from components.evaluate_folds.assessment import Masks, count_components, evaluate_ways
+from components.evaluate_folds.assessment import FORMAT, Masks, count_components, evaluate_ways
 from components.evaluate_folds.choosing import alternatives, choose_postprocessing
 from components.evaluate_folds.predictions import Predictions
 from spine.dataset import labels_path
@@ -13,7 +15,7 @@ from spine.postprocessing.choice import NOTHING, Postprocessing
 from spine.postprocessing.evidence import Evidence, vote_evidence
 from spine.postprocessing.instances import find_instances
 from spine.postprocessing.naming import DecodingSettings
-from spine.storage import write_json
+from spine.storage import digest_value, write_json
 from spine.volume.nifti import Volume, read_labels, write_volume
 
 DECODING = Postprocessing(keep_largest=(), decoding=DecodingSettings())
@@ -141,3 +143,14 @@ def test_components_are_counted_where_there_is_a_mask(masks):
     plain, decoded = count_components(masks, ways=(NOTHING, DECODING), on_case=ignore)
     assert len(plain) == len(decoded) == 2
     assert (plain[1].plain[22] != decoded[1].plain[22]).any(), "L3 is there after decoding only"
+
+
+CONTENT_OF_FORMAT = {1: "sha256:27c80b11973e75c1f1b3c86ee17cbbb7438d722d8fa463594618b1b78d54d96f"}
+
+
+def test_fixed_masks_are_scored_as_their_format_says(masks, tmp_path):
+    found = [
+        scan.model_dump(mode="json") for way in score(masks, tmp_path, finished=True).values() for scan in way.scans
+    ]
+    content = digest_value(json.loads(json.dumps(found), parse_float=lambda text: round(float(text), 6)))
+    assert content == CONTENT_OF_FORMAT[FORMAT], "scored otherwise: raise FORMAT in assessment.py and note it here"

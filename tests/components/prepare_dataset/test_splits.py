@@ -155,6 +155,7 @@ def test_the_lock_keeps_old_cases_and_adds_new_ones(tmp_path):
     assert later.voxels == {"x": "test", "y": "train", "z": "train"}
     assert json.loads(path.read_text()) == {
         "cases": {"a": "test", "b": "train"},
+        "format": 2,
         "seed": 3,
         "voxels": {"x": "test", "y": "train"},
     }
