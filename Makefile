@@ -3,9 +3,12 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+WORKERS ?= 2
+# Each worker and what it starts computes with one thread: two would wait for one another.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cluster check format lint clean
+.PHONY: help demo test soak test-cluster check format lint clean
 
 help:  ## List the verbs.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -13,8 +16,11 @@ help:  ## List the verbs.
 demo: $(STAMP)  ## Run the whole chain on phantom scans, from raw data to a rollback under a running server.
 	@$(BIN)/spineline demo
 
-test: $(STAMP)  ## Run all tests.
-	@$(BIN)/python -m pytest
+test: $(STAMP)  ## Run all tests, WORKERS at a time.
+	@$(PYTEST)
+
+soak: $(STAMP)  ## Repeat for an hour what the tests do a few times: kills, promotions under load.
+	@$(BIN)/python -m pytest -m soak
 
 test-cluster: $(STAMP)  ## Test the cluster that KUBECONFIG names, in half an hour (tests/cluster/README.md).
 	@$(BIN)/python -m tests.cluster.configuration
@@ -25,7 +31,7 @@ check: $(STAMP)  ## Lint, types, import rules and the fast tests; run it before 
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(PYTEST) -m "not slow and not soak"
 
 format: $(STAMP)  ## Format the code and mend what ruff can.
 	@$(BIN)/ruff check --fix .

@@ -204,6 +204,16 @@ def _evaluation(name: str) -> Evaluation:
     return Evaluation(name=name, scans=scans, summary=summarize(scans))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one worker run all tests of a file, or of the group that it names, and the slow files first."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(item.config.rootpath))))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _signals_as_at_a_terminal() -> None:
     """A shell lets programs in the background ignore these: tests that send them would wait for ever."""

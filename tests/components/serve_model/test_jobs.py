@@ -201,7 +201,7 @@ def test_a_job_is_lost_with_its_server_and_told_so(start, scan_bytes) -> None:
 def test_the_work_of_a_client_that_left_is_called_off(start, scan_bytes, gate) -> None:
     server = start(limits=Limits(waiting=1))
     with (
-        httpx.Client(base_url=server.client.base_url, timeout=1.0, trust_env=False) as client,
+        httpx.Client(base_url=server.client.base_url, timeout=httpx.Timeout(30, read=1.0), trust_env=False) as client,
         pytest.raises(httpx.ReadTimeout),
     ):
         client.post("/v1/segmentations", content=scan_bytes)
