@@ -16,6 +16,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.infra.images.engine import Builds, base_image, commit_checkout, require_engine
+
 PROJECT = Path(__file__).resolve().parents[3]
 
 
@@ -61,6 +63,20 @@ class Dockerfile:
 @pytest.fixture(scope="session")
 def project() -> Path:
     return PROJECT
+
+
+@pytest.fixture(scope="session")
+def builds(tmp_path_factory) -> Builds:
+    """Images of the project, built by a real engine.
+
+    It needs an engine that answers, whose command is DOCKER's, a base image (SPINELINE_TEST_BASE_IMAGE, or debootstrap
+    to make one as root), and for `train` and `serve` a folder of wheels with a torch for the CPU (PIP_FIND_LINKS).
+    """
+    require_engine()
+    base = base_image(PROJECT)
+    checkout = tmp_path_factory.mktemp("checkout")
+    commit_checkout(PROJECT, checkout)
+    return Builds(checkout, base)
 
 
 @pytest.fixture(scope="session")

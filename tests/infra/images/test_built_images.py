@@ -1,31 +1,25 @@
 """The images for real: built, started as nobody with a read-only root, asked for a verdict, a prediction, a rollback.
 
-They need an engine that answers, a base image (SPINELINE_TEST_BASE_IMAGE, or debootstrap to make one as root), and for
-`serve` a folder of wheels with a torch for the CPU (PIP_FIND_LINKS): with CUDA it would be gigabytes. DOCKER names the
-engine's command.
+What they need is in ``conftest.py``; without an engine they are skipped.
 """
 
 import json
-import os
 import shutil
-import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
-from docker.utils.build import exclude_paths
 
 from components.images import image
 from model_registry.lifecycle import Registry
 from spine.phantom import make_scan
 from spine.volume.nifti import write_volume
+from tests.infra.images.engine import LOCKED, docker
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
-DOCKER = os.environ.get("DOCKER", "docker")
-MADE_BASE = "spineline/base:bookworm"
-LOCKED = ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges")
 PREDICT = """
 import sys, urllib.request
 scan = open('/scans/scan.nii.gz', 'rb').read()
@@ -34,78 +28,14 @@ sys.stdout.buffer.write(urllib.request.urlopen(request, timeout=120).read())
 """
 
 
-def docker(*arguments: str, text: bool = True, code: int | None = 0) -> subprocess.CompletedProcess:
-    done = subprocess.run([DOCKER, *arguments], capture_output=True, text=text, check=False)
-    assert code is None or done.returncode == code, (done.stdout[-2000:], done.stderr[-4000:])
-    return done
+@pytest.fixture(scope="session")
+def registry_image(builds) -> str:
+    return builds.image("registry")
 
 
 @pytest.fixture(scope="session")
-def engine() -> None:
-    try:
-        answered = docker("version", "--format", "{{.Server.Version}}", code=None)
-    except FileNotFoundError:
-        pytest.skip(f"{DOCKER}: not installed, so that no image can be built")
-    if answered.returncode:
-        pytest.skip(f"no Docker engine answers: {answered.stderr.strip().splitlines()[-1]}")
-    if docker("build", "--help", code=None).returncode:
-        pytest.skip(f"{DOCKER}: has no builder; expected Docker 20.10, or a newer one with buildx")
-
-
-@pytest.fixture(scope="session")
-def base_image(engine, project) -> str:
-    if given := os.environ.get("SPINELINE_TEST_BASE_IMAGE"):
-        return given
-    if docker("image", "inspect", MADE_BASE, code=None).returncode == 0:
-        return MADE_BASE
-    if os.geteuid() or not shutil.which("debootstrap"):
-        pytest.skip("no base image: SPINELINE_TEST_BASE_IMAGE is not set, and only root with debootstrap can make one")
-    subprocess.run([project / "infra/images/make_base", "--tag", MADE_BASE], check=True)
-    return MADE_BASE
-
-
-@pytest.fixture(scope="session")
-def checkout(project, tmp_path_factory) -> Path:
-    """What an image is built from, committed in a repository of its own, which stays as it is."""
-    folder = tmp_path_factory.mktemp("checkout")
-    patterns = (project / ".dockerignore").read_text(encoding="utf-8").splitlines()
-    for name in exclude_paths(str(project), [line for line in patterns if line and not line.startswith("#")]):
-        if (project / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(project / name, folder / name)
-    author = [f"GIT_{who}_{what}=ann@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")]
-    environment = {**os.environ, **dict(line.split("=") for line in author), "GIT_CONFIG_GLOBAL": "/dev/null"}
-    for arguments in (["init", "--quiet"], ["add", "--force", "."], ["commit", "--quiet", "--message", "all"]):
-        subprocess.run(["git", "-C", folder, *arguments], env=environment, check=True)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def build(base_image, checkout) -> Callable[..., dict]:
-    """A function of targets and options that gives what the script prints."""
-
-    def run(*arguments: str, builder: tuple[str, ...] = ()) -> dict:
-        options = ("--docker", DOCKER, "--base-image", base_image)
-        # A host's network is there where an engine has no bridge.
-        command = [checkout / "infra/images/build", *arguments, *options, "--", "--network", "host", *builder]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-4000:]
-        return json.loads(done.stdout)
-
-    return run
-
-
-@pytest.fixture(scope="session")
-def registry_image(build) -> str:
-    return build("registry")["images"]["registry"]
-
-
-@pytest.fixture(scope="session")
-def serve_image(build) -> str:
-    wheels = os.environ.get("PIP_FIND_LINKS", "")
-    if not any(Path(wheels).glob("torch-*+cpu-*.whl")) or not wheels:
-        pytest.skip("PIP_FIND_LINKS names no folder with a torch for the CPU, and one with CUDA is gigabytes")
-    return build("serve", "--wheels", wheels)["images"]["serve"]
+def serve_image(builds) -> str:
+    return builds.image("serve")
 
 
 @pytest.fixture
@@ -125,6 +55,11 @@ def layers(name: str) -> list[str]:
     return json.loads(docker("image", "inspect", "--format", "{{json .RootFS.Layers}}", name).stdout)
 
 
+def size(name: str) -> int:
+    """Bytes of an image's files."""
+    return int(docker("image", "inspect", "--format", "{{.Size}}", name).stdout)
+
+
 class Container:
     """A running container of the `serve` image."""
 
@@ -140,7 +75,7 @@ class Container:
             assert time.monotonic() < deadline, f"waited in vain for {told}: {docker('logs', self.name).stderr[-4000:]}"
             time.sleep(1)
 
-    def python(self, code: str, *, text: bool = True) -> subprocess.CompletedProcess:
+    def python(self, code: str, *, text: bool = True) -> CompletedProcess:
         return docker("exec", self.name, "python", "-c", code, text=text)
 
     def version(self) -> int | None:
@@ -197,10 +132,18 @@ def test_bill_of_materials_names_what_is_installed(registry_image):
     assert any(each["purl"].startswith("pkg:deb/debian/libc6@") for each in bill["components"])
 
 
-def test_the_same_commit_gives_the_same_layers(build, registry_image):
+def test_the_same_commit_gives_the_same_layers(builds, registry_image):
     first = layers(registry_image)
-    build("registry", builder=("--no-cache",))
+    builds.build("registry", builder=("--no-cache",))
     assert layers(image("registry")) == first
+
+
+def test_train_and_serve_share_the_layer_of_torch(builds, serve_image):
+    train, serve = layers(builds.image("train")), layers(serve_image)
+    # Above it, each has its other packages and the project with its bill of materials.
+    assert train[:-2] == serve[:-2] and not set(train[-2:]) & set(serve[-2:])
+    added = [int(size) for size in docker("history", "--human=false", "--format={{.Size}}", serve_image).stdout.split()]
+    assert max(added) > 0.9 * (size(serve_image) - size(builds.base))
 
 
 def test_server_gets_healthy_predicts_follows_a_rollback_and_ends_when_asked(serving, registry_image, root):

@@ -1,4 +1,4 @@
-"""From a data set to a version that is served and rolled back, each program with nothing but its image's packages."""
+"""From a data set to a version that is served and rolled back, each program with nothing but what its image has."""
 
 import contextlib
 import importlib
@@ -20,6 +20,7 @@ from components.images import Target, image
 from pipelines.demo_data import make_demo_data
 from spine.phantom import make_scan
 from spine.volume.nifti import write_volume
+from tests.infra.images.engine import programs_in_containers
 
 RECIPE = {
     "name": "tiny",
@@ -58,7 +59,7 @@ POLICY = {
 class Site:
     """A root, and the programs of the images that work on it."""
 
-    slim: Callable[[str], Any]
+    programs: Callable[[str], Any]
     root: Path
     variables: dict[str, str]
 
@@ -82,14 +83,14 @@ class Site:
         self._called(target, "spineline", *arguments)
 
     def _called(self, target: str, *command: str) -> None:
-        done: subprocess.CompletedProcess[str] = self.slim(target).call(*command, **self.variables)
+        done: subprocess.CompletedProcess[str] = self.programs(target).call(*command, **self.variables)
         assert done.returncode == 0, f"{target}: {command[-1]}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
 
     @contextlib.contextmanager
     def server(self, target: str, *command: str, health: str) -> Iterator[None]:
         """Run a server of an image, which answers at ``health`` from then on."""
         log = self.root / f"{target}-{command[-1]}.log"
-        process = self.slim(target).start(*command, log=log, **self.variables)
+        process = self.programs(target).start(*command, log=log, **self.variables)
         try:
             deadline = time.monotonic() + 120
             while not answers(health):
@@ -119,10 +120,16 @@ def answers(url: str) -> bool:
     return True
 
 
+@pytest.fixture(params=["packages", "containers"])
+def programs(request, tmp_path):
+    """A function of a target that gives its programs: with its image's packages on this machine, or in containers."""
+    if request.param == "packages":
+        return request.getfixturevalue("slim")
+    return programs_in_containers(request.getfixturevalue("builds"), tmp_path)
+
+
 @pytest.mark.slow
-def test_a_model_is_trained_served_and_rolled_back_by_programs_with_only_their_images_packages(
-    slim, tmp_path, s3_server, bucket
-):
+def test_a_model_is_trained_served_and_rolled_back_by_the_programs_of_the_images(programs, tmp_path, s3_server, bucket):
     repository = str(make_demo_data(tmp_path, scans=14))
     root = str(tmp_path / "root")
     tracking, monitor, serving = (f"http://127.0.0.1:{free_port()}" for _ in range(3))
@@ -138,7 +145,7 @@ def test_a_model_is_trained_served_and_rolled_back_by_programs_with_only_their_i
         "MLFLOW_TRACKING_URI": tracking,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
-    site = Site(slim, tmp_path, variables)
+    site = Site(programs, tmp_path, variables)
     local = ("--host", "127.0.0.1", "--port")
     mlflow = ("mlflow", "server", "--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db", "--workers", "1",
               "--artifacts-destination", str(tmp_path / "artifacts"), *local, port_of[tracking])  # fmt: skip
