@@ -146,7 +146,7 @@ class Registry:
         known = state.version(version)
         if known.life != "registered":
             raise NotPromotableError(version, state=known.life, wanted="approved", expected="a registered version")
-        policy = Policy.from_stored(self.verified_bundle(version).json("policy.json"), where="policy.json")
+        policy = Policy.parse(self.verified_bundle(version).json("policy.json"), where="policy.json")
         if policy.separate_approver:
             require_separate(actor, registrar=known.registered_by, version=version)
         return self._append(events, known, "approve", actor, reason, after=state.serving)
@@ -259,7 +259,7 @@ def require_passing(bundle: Bundle) -> "Verdict":
         champion=Evaluation.from_stored(bundle.json("champion.json"), where="champion.json")
         if champion_file.is_file()
         else None,
-        policy=Policy.from_stored(bundle.json("policy.json"), where="policy.json"),
+        policy=Policy.parse(bundle.json("policy.json"), where="policy.json"),
     )
     if verdict.digest != bundle.manifest.verdict or not verdict.follows_from(again):
         raise EvidenceError(f"{bundle.folder}: the verdict does not follow from the evidence beside it")

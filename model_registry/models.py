@@ -30,7 +30,7 @@ def load_segmenter(
     from spine.nnunet.workspace import Workspace
 
     Workspace.below(bundle.folder).activate()
-    recipe = Recipe.from_stored(bundle.json("recipe.json"), where=bundle.folder / "recipe.json")
+    recipe = Recipe.parse(bundle.json("recipe.json"), where=bundle.folder / "recipe.json")
     return Segmenter.from_model_folder(
         bundle.folder / MODEL_FOLDER,
         digests=bundle.manifest.folds,
@@ -46,7 +46,7 @@ def load_segmenter(
 def postprocessing_of(bundle: Bundle) -> Postprocessing:
     """Return what is done to every mask of a version; nothing where its bundle doesn't say."""
     file = bundle.folder / POSTPROCESSING_FILE
-    return Postprocessing.from_stored(bundle.json(file.name), where=file) if file.is_file() else NOTHING
+    return Postprocessing.parse(bundle.json(file.name), where=file) if file.is_file() else NOTHING
 
 
 def spacing_mm(bundle: Bundle) -> tuple[float, float, float]:

@@ -65,7 +65,7 @@ def _postprocessing(bundle: Bundle) -> str:
     file = bundle.folder / POSTPROCESSING_FILE
     if not file.is_file():
         return UNKNOWN
-    chosen = Postprocessing.from_stored(bundle.json(POSTPROCESSING_FILE), where=file)
+    chosen = Postprocessing.parse(bundle.json(POSTPROCESSING_FILE), where=file)
     done = []
     if chosen.decoding and chosen.decoding.rename:
         done.append("names decoded along the spine")

@@ -128,10 +128,15 @@ class WrittenValue(Value):
         return {"format": self.FORMAT, **self.content}
 
     @classmethod
-    def from_stored(cls, content: Any, *, where: Path | str) -> Self:
-        """Validate a stored copy of this format or an earlier one; raises MalformedFileError for a later one."""
-        known = _with_known_format(content, cls, newest=cls.FORMAT, where=where)
-        return cls.parse({name: part for name, part in known.items() if name != "format"}, where=where)
+    def parse(cls, content: Any, *, where: Path | str) -> Self:
+        """Validate what somebody wrote, or a stored copy of this format or an earlier one.
+
+        Raises MalformedFileError for a later one.
+        """
+        if isinstance(content, dict) and "format" in content:
+            _with_known_format(content, cls, newest=cls.FORMAT, where=where)
+            content = {name: part for name, part in content.items() if name != "format"}
+        return super().parse(content, where=where)
 
     def first_content(self) -> dict[str, Any]:
         """Return the JSON that the digest is over; so that of every ``WrittenValue`` within."""

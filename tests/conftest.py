@@ -131,9 +131,9 @@ def write_bundle(folder: Path, *, seed: int) -> Bundle:
     _write_golden_case(folder, folds)
     evaluation = _evaluation(f"tiny {seed}")
     verdict = judge(candidate=evaluation, champion=None, policy=POLICY)
-    write_json(folder / "recipe.json", RECIPE.model_dump(mode="json"))
-    write_json(folder / "evaluation.json", evaluation.model_dump(mode="json"))
-    write_json(folder / "policy.json", POLICY.model_dump(mode="json"))
+    write_json(folder / "recipe.json", RECIPE.stored())
+    write_json(folder / "evaluation.json", evaluation.content)
+    write_json(folder / "policy.json", POLICY.stored())
     verdict.write(folder / "verdict.json")
     manifest = BundleManifest(
         files=listed(folder),
@@ -146,7 +146,7 @@ def write_bundle(folder: Path, *, seed: int) -> Bundle:
         git_revision="0" * 40,
         dvc_hash=digest_bytes(b"no data set")[-32:],
     )
-    write_json(folder / MANIFEST_FILE, manifest.model_dump(mode="json"))
+    write_json(folder / MANIFEST_FILE, manifest.content)
     return Bundle(folder)
 
 

@@ -30,8 +30,9 @@ from spine.settings import settings
 EVENTS = ["register", "approve", "promote", "register", "approve", "promote", "roll back"]
 NOW = {"reason": "for tests"}
 KINDS = {
-    "bundle.json": BundleManifest, "evaluation.json": Evaluation, "policy.json": policy.Policy, "verdict.json": Verdict,
-    "dataset_manifest.json": Manifest, "recipe.json": Recipe,
+    "bundle.json": BundleManifest.from_stored, "evaluation.json": Evaluation.from_stored,
+    "verdict.json": Verdict.from_stored, "dataset_manifest.json": Manifest.from_stored,
+    "policy.json": policy.Policy.parse, "recipe.json": Recipe.parse,
 }  # fmt: skip
 
 
@@ -125,7 +126,7 @@ def test_a_field_that_comes_later_changes_no_digest(root):
         verdict = Verdict.read(bundle.folder / "verdict.json")
         assert LaterManifest.from_stored(bundle.json("bundle.json"), where="it").digest == bundle.digest
         assert LaterEvaluation.from_stored(bundle.json("evaluation.json"), where="it").digest == verdict.evaluation
-        later = LaterPolicy.from_stored(bundle.json("policy.json"), where="it")
+        later = LaterPolicy.parse(bundle.json("policy.json"), where="it")
         assert later.digest == verdict.policy
         assert later.model_copy(update={"window_days": 8}).digest != verdict.policy
 
@@ -134,7 +135,7 @@ def test_a_field_that_comes_later_changes_no_digest(root):
 def test_a_later_format_is_refused_in_one_line(root, name):
     content = {**bundles(root)[0].json(name), "format": 99}
     with pytest.raises(MalformedFileError, match=rf"{name}: has format 99 of .*; expected format \d+ or earlier"):
-        KINDS[name].from_stored(content, where=name)
+        KINDS[name](content, where=name)
 
 
 def test_versions_are_promoted_and_rolled_back_to(root):
@@ -157,13 +158,13 @@ def test_the_plan_and_the_evaluations_are_found_again(root):
     plan = plan_of(root)
     dataset = DatasetRevision.read((root / plan.dataset_folder).parent / "record.json")
     for bundle in bundles(root):
-        recipe = Recipe.from_stored(bundle.json("recipe.json"), where="recipe.json")
+        recipe = Recipe.parse(bundle.json("recipe.json"), where="recipe.json")
         assert plan_training(root=root, dataset=dataset, recipe=recipe) == plan
         known = EvaluationRecord.read(bundle.folder / "records" / "evaluation.json")
         folds = [FoldCheckpoint.read(bundle.folder / "records" / f"fold_{fold}.json") for fold in known.folds]
         again = evaluate_folds(root=root, plan=plan, recipe=recipe, checkpoints=folds)
         assert again.digest == known.digest
-        chosen = policy.Policy.from_stored(bundle.json("policy.json"), where="policy.json")
+        chosen = policy.Policy.parse(bundle.json("policy.json"), where="policy.json")
         verdict = gate_candidate(root=root, plan=plan, evaluation=known, policy=chosen)
         assert (verdict.outcome, verdict.format) == ("pass", 2)
 

@@ -133,17 +133,17 @@ def write_evidence(evaluate: Evaluate, make_policy: MakePolicy) -> WriteEvidence
         write_text(weights_file, weights)
         evaluation, rule = evaluate([dice] * 6), policy or make_policy()
         verdict = judge(candidate=evaluation, champion=champion, policy=rule)
-        write_json(folder / "evaluation.json", evaluation.model_dump(mode="json"))
-        write_json(folder / "policy.json", rule.model_dump(mode="json"))
+        write_json(folder / "evaluation.json", evaluation.content)
+        write_json(folder / "policy.json", rule.stored())
         if champion:
-            write_json(folder / "champion.json", champion.model_dump(mode="json"))
+            write_json(folder / "champion.json", champion.content)
         verdict.write(folder / "verdict.json")
         manifest = BundleManifest(
             files=list_files(folder), folds={0: digest_file(weights_file)}, configuration="3d_fullres",
             recipe_name="tiny", plan="sha256:p", evaluation=evaluation.digest, verdict=verdict.digest,
             git_revision="0" * 40, dvc_hash="0" * 32,
         )  # fmt: skip
-        write_json(folder / MANIFEST_FILE, manifest.model_dump(mode="json"))
+        write_json(folder / MANIFEST_FILE, manifest.content)
         return Bundle(folder)
 
     return write

@@ -84,6 +84,6 @@ def test_a_copy_that_is_stored_has_every_field_and_a_number():
     later = LaterAsked(name="a", part=LaterPart(size=2))
     stored = later.stored()
     assert stored == {"format": 2, "name": "a", "part": {"size": 2, "edge": 0.5}, "extra": []}
-    assert LaterAsked.from_stored(stored, where="it") == later
+    assert LaterAsked.parse(stored, where="it") == later
     with pytest.raises(MalformedFileError, match="format 3"):
-        Asked.from_stored({"format": 3, "name": "a"}, where="it")
+        Asked.parse({"format": 3, "name": "a"}, where="it")
