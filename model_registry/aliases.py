@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from model_registry.errors import AliasesNotSetError, MlflowDiffersError
 from model_registry.lifecycle import Registry
-from model_registry.mirroring import aliases_of, compare
+from model_registry.mlflow_aliases import aliases_of, compare
 from model_registry.state import State, fold
 from spine.errors import SpinelineError
 from spine.log_lines import readable

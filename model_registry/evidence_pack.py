@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Final
 
 from model_registry.bundle import MANIFEST_FILE, Bundle
-from model_registry.envelope import FINGERPRINT
 from model_registry.errors import NotPromotableError
 from model_registry.evidence_refresh import pack_beside
 from model_registry.ledger import Event
 from model_registry.lifecycle import Registry
 from model_registry.lineage import bundle_to_read, lineage_of
 from model_registry.model_card import DATASET_FILE, model_card
-from model_registry.network import PLANS_FILE
-from model_registry.origins import ORIGINS_FILE
+from model_registry.model_summary import PLANS_FILE
+from model_registry.provenance import ORIGINS_FILE
 from model_registry.sbom import PYTHON_FILE, bill_of_materials
+from model_registry.training_distribution import FINGERPRINT
 from spine.records import ALTERNATIVES_FILE, ENVIRONMENT_FILE, POSTPROCESSING_FILE
 from spine.settings import settings
 from spine.storage import atomic_file, digest_bytes, strict_json

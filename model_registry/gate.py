@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from statistics import fmean
 
-from model_registry.claims import class_claims, secondary_tests
+from model_registry.class_tests import class_claims, secondary_tests
 from model_registry.differences import difference_rules
-from model_registry.evidence import evidence_rules, require_sound
 from model_registry.floors import floor_rules
+from model_registry.input_checks import evidence_rules, require_sound
 from model_registry.pairing import mean_dice, paired_scans, patient_scores
 from model_registry.policy import Policy
 from model_registry.statistics import MOST_CASES, bootstrap_of

@@ -10,7 +10,7 @@ from typing import Literal
 
 from model_registry.chain import Damaged, Link, require_unbroken
 from model_registry.errors import BrokenLedgerError, ConflictError
-from spine.depot import Depot, NotInDepotError
+from spine.blob_store import Depot, NotInDepotError
 from spine.errors import DigestMismatchError, MalformedFileError
 from spine.records import Record
 

@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING, Self
 
 from model_registry.actors import require_actor, require_separate
 from model_registry.bundle import Bundle
+from model_registry.bundle_cache import Shelf
 from model_registry.errors import EvidenceError, NotPromotableError
 from model_registry.ledger import Event, Kind, Ledger, changes_of_use, next_event
+from model_registry.ledger_observers import PATIENCE_S, URGENT_S, MlflowWitness, Witness, of_servers, require_whole
 from model_registry.model_store import ModelStore
 from model_registry.policy import Policy
 from model_registry.preconditions import promotable, require_reason, require_unchanged, rollback_target
 from model_registry.replicas import DEPOT, ReplicaReport, Replicas
-from model_registry.shelf import Shelf
 from model_registry.state import State, VersionState, fold
-from model_registry.witnesses import PATIENCE_S, URGENT_S, MlflowWitness, Witness, of_servers, require_whole
-from spine.depot import Depot, DepotError, FolderDepot, open_depot
+from spine.blob_store import Depot, DepotError, FolderDepot, open_depot
 from spine.errors import InvalidValueError
 from spine.settings import Settings
 

@@ -9,7 +9,7 @@ from model_registry.bundle import Bundle
 from model_registry.evidence_refresh import concerned
 from model_registry.ledger import Event
 from model_registry.lifecycle import Registry
-from model_registry.origins import ORIGINS_FILE, Origins, origins_of
+from model_registry.provenance import ORIGINS_FILE, Origins, origins_of
 from model_registry.state import Life
 from model_registry.verdict import Outcome, Verdict
 from spine.errors import DigestMismatchError, MissingPathError, UnknownNameError

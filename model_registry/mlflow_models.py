@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from mlflow.exceptions import MlflowException
 
 from model_registry.ledger import Event
-from model_registry.mirroring import (
+from model_registry.ledger_observers import Witness, lost_events
+from model_registry.mlflow_aliases import (
     ANCHOR_TAG,
     LIFE_TAG,
     Mirroring,
@@ -17,7 +18,6 @@ from model_registry.mirroring import (
 )
 from model_registry.mlflow_connection import MlflowConnection
 from model_registry.state import State
-from model_registry.witnesses import Witness, lost_events
 from spine.errors import InvalidValueError
 
 _DIGEST_TAG = "spineline.bundle"

@@ -7,7 +7,7 @@ from model_registry.bundle import Bundle
 from model_registry.intervals import Estimate, groups
 from model_registry.ledger import Event
 from model_registry.lineage import Lineage, verdict_of
-from model_registry.network import about_recipe, network_facts
+from model_registry.model_summary import about_recipe, network_facts
 from model_registry.verdict import Rule, Verdict
 from spine.dataset import MANIFEST_FILE as DATASET_MANIFEST
 from spine.dataset import Manifest

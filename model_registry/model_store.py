@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from model_registry.bundle import MANIFEST_FILE, Bundle, BundleManifest
-from spine.depot import Depot, NotInDepotError
+from spine.blob_store import Depot, NotInDepotError
 from spine.errors import DigestMismatchError, MalformedFileError, SpinelineError
 from spine.storage import atomic_folder, clear_leftovers, digest_file, short
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from model_registry.differences import compared_name, compared_scores
 from model_registry.errors import EvidenceError
-from model_registry.evidence import require_sound
+from model_registry.input_checks import require_sound
 from model_registry.pairing import Pair, paired_scans, patient_differences, scan_differences
 from model_registry.policy import Policy
 from model_registry.statistics import PairedDifference, bootstrap_of, paired_difference

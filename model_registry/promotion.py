@@ -12,7 +12,7 @@ from model_registry.lifecycle import Registry, require_passing
 from model_registry.preconditions import promotable, require_reason, rollback_target, shown
 from model_registry.replicas import ReplicaReport, counted
 from model_registry.state import fold
-from spine.depot import DepotUnreachableError
+from spine.blob_store import DepotUnreachableError
 from spine.errors import SpinelineError
 
 DEADLINE_S = 120.0

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_registry.bundle import Bundle
-from model_registry.envelope import envelope_of
-from model_registry.findings import report
 from model_registry.models import load_segmenter, spacing_mm
 from model_registry.pyfunc_columns import MASK, PATH, REPORT, SCAN
+from model_registry.segmentation_report import report
+from model_registry.training_distribution import envelope_of
 from spine.errors import InvalidValueError
 from spine.settings import settings
 from spine.storage import strict_json
-from spine.volume.fitting import read_scan, require_fitting
+from spine.volume.input_limits import read_scan, require_fitting
 from spine.volume.nifti import write_volume
 
 if TYPE_CHECKING:

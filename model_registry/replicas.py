@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pydantic import ConfigDict
 
 from model_registry.ledger import Event
-from spine.depot import Depot, DepotUnreachableError
+from spine.blob_store import Depot, DepotUnreachableError
 from spine.errors import SpinelineError
 from spine.values import FormatNumber, Value
 

@@ -13,7 +13,7 @@ from cyclonedx.schema import OutputFormat, SchemaVersion
 from packageurl import PackageURL
 
 from model_registry.bundle import Bundle
-from model_registry.origins import UNKNOWN
+from model_registry.provenance import UNKNOWN
 from spine.records import ENVIRONMENT_FILE
 
 PYTHON_FILE = "python_env.yaml"

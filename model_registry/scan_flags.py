@@ -6,7 +6,7 @@ import numpy as np
 from nibabel.orientations import io_orientation
 from numpy.typing import NDArray
 
-from model_registry.envelope import Envelope
+from model_registry.training_distribution import Envelope
 from spine.postprocessing import flags
 from spine.volume.grid import Grid
 from spine.volume.nifti import Volume

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.promote_model.program import promote_model, roll_back
-from components.serve_model.presence import ServerInfo
+from components.promote_model.main import promote_model, roll_back
+from components.serve_model.server_info import ServerInfo
 from model_registry.aliases import mirror
 from model_registry.evidence_pack import make_evidence_pack
 from model_registry.lifecycle import Registry

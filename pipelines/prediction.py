@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from model_registry.envelope import envelope_of
 from model_registry.lifecycle import Registry
+from model_registry.training_distribution import envelope_of
 from spine.errors import InvalidValueError
 from spine.settings import settings
-from spine.volume.fitting import read_scan, require_fitting
+from spine.volume.input_limits import read_scan, require_fitting
 from spine.volume.nifti import SUFFIXES, write_volume
 
 
@@ -28,8 +28,8 @@ def predict_file(root: Path, *, image: Path, mask: Path, version: int | None, th
             "version in use", None, expected="a promoted version (`spineline promote`), or --version"
         )
     bundle = registry.verified_bundle(chosen)
-    from model_registry.findings import report
     from model_registry.models import load_segmenter, spacing_mm
+    from model_registry.segmentation_report import report
     from spine.nnunet.segmentation import best_device
 
     require_fitting(scan.grid, spacing_mm=spacing_mm(bundle), path=image)

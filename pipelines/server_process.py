@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from components.serve_model.presence import ServerInfo, ServerRunningError, has_ended, running_server, served_version
+from components.serve_model.server_info import ServerInfo, ServerRunningError, has_ended, running_server, served_version
 from spine.errors import StepFailedError
 from spine.settings import child_environment
 
@@ -20,7 +20,7 @@ _STOP_S = 30.0
 
 def run_server(root: Path, *, host: str, port: int, without_tokens: bool = False) -> int:
     """Serve in this process until it is stopped."""
-    from components.serve_model.program import main
+    from components.serve_model.main import main
 
     return main(_arguments(root, host, port, without_tokens=without_tokens))
 

@@ -15,7 +15,7 @@ from inference import AT_ONCE, Inference, phantom
 from model import THREADS, card, plans, workspace
 from training import train
 
-from components.prepare_dataset.program import Choices, prepare_dataset
+from components.prepare_dataset.main import Choices, prepare_dataset
 from spine.phantom.raw_set import write_raw_set
 from spine.recipe import load_recipe
 from spine.settings import child_environment

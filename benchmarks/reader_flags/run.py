@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from scipy.ndimage import zoom
 
 from benchmarks.reader_flags.planting import Planted, planted
-from model_registry.envelope import Envelope
-from model_registry.findings import FLAG_NAMES, report
 from model_registry.scan_flags import OUTSIDE_HU, scan_flags
+from model_registry.segmentation_report import FLAG_NAMES, report
+from model_registry.training_distribution import Envelope
 from spine.labels import MAX_LABEL
 from spine.phantom import make_scan
 from spine.postprocessing.choice import NOTHING, apply
 from spine.postprocessing.decoding import Decoded
-from spine.postprocessing.evidence import sampled_evidence, vote_evidence
 from spine.postprocessing.flags import CUT
 from spine.postprocessing.instances import find_instances
+from spine.postprocessing.label_scores import sampled_evidence, vote_evidence
 from spine.postprocessing.volumes import LEVEL_SHARES, NEIGHBOUR_SHARES, VOLUME_MM3
 from spine.volume.grid import Grid
 from spine.volume.nifti import Volume, read_image, read_labels

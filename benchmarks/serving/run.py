@@ -183,7 +183,7 @@ def _served(bench: Bench) -> Iterator[httpx.Client]:
     """Start a server of its own process on a free port; end it with the block."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    program = ["components.serve_model.program:main", "--root", str(bench.root), "--port", str(port)]
+    program = ["components.serve_model.main:main", "--root", str(bench.root), "--port", str(port)]
     command = [sys.executable, str(HERE / "timed.py"), str(bench.log), *program]
     with (bench.folder / "server.log").open("w") as log, subprocess.Popen(command, stderr=log, stdout=log) as process:
         try:

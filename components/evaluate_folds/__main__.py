@@ -2,6 +2,6 @@
 
 import sys
 
-from components.evaluate_folds.program import main
+from components.evaluate_folds.main import main
 
 sys.exit(main())

@@ -14,7 +14,7 @@ from components.evaluate_folds.predictions import Predictions
 from spine.dataset import Case, labels_path
 from spine.errors import MalformedFileError, MissingPathError
 from spine.labels import MAX_LABEL
-from spine.metrics.heads import needed_bytes, read_head
+from spine.metrics.headers import needed_bytes, read_head
 from spine.metrics.scans import score_scan
 from spine.metrics.scores import Evaluation, FoundVertebra, ScanScores
 from spine.metrics.summary import summarize

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from components.evaluate_folds.assessment import Masks, evaluate_ways
 from components.evaluate_folds.choosing import alternatives, choose_postprocessing
+from components.evaluate_folds.label_issues import write_suspects
 from components.evaluate_folds.predictions import Predictions
-from components.evaluate_folds.suspects import write_suspects
 from spine import progress
 from spine.dataset import Case
 from spine.environment import pins
-from spine.metrics.alternatives import write_alternatives
+from spine.metrics.postprocessing_variants import write_alternatives
 from spine.metrics.scores import Evaluation
 from spine.nnunet.workspace import Workspace
 from spine.phantom import make_scan

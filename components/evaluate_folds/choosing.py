@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from components.evaluate_folds.assessment import Masks, count_components, evaluate_ways
-from spine.metrics.alternatives import Alternative
+from spine.metrics.postprocessing_variants import Alternative
 from spine.metrics.scores import Evaluation
 from spine.postprocessing.choice import BOTH, COMPONENTS, DECODING, NONE, NOTHING, Postprocessing, choose
 from spine.postprocessing.component_choice import choose_components

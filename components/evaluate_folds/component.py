@@ -10,6 +10,6 @@ def evaluate_folds(root: str, plan: str, recipe: str, checkpoints: list[str]) ->
     """Evaluate out of fold and on the locked test set; return the evaluation's record."""
     import json
 
-    from components.evaluate_folds.program import step
+    from components.evaluate_folds.main import step
 
     return step(root=root, plan=plan, recipe=recipe, checkpoints=json.dumps(checkpoints))

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from spine.dataset import Case, image_path
 from spine.errors import DigestMismatchError, InvalidValueError, MalformedFileError, OutOfSpaceError, SpinelineError
-from spine.postprocessing.evidence import Evidence
 from spine.postprocessing.instances import Instances
+from spine.postprocessing.label_scores import Evidence
 from spine.storage import read_json, write_json, write_text
 from spine.volume.nifti import Volume, read_image, write_volume
 

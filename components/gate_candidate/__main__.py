@@ -2,6 +2,6 @@
 
 import sys
 
-from components.gate_candidate.program import main
+from components.gate_candidate.main import main
 
 sys.exit(main())

@@ -1,7 +1,7 @@
-"""``python -m components.monitor_root``: see ``program.py``."""
+"""``python -m components.monitor_root``: see ``main.py``."""
 
 import sys
 
-from components.monitor_root.program import main
+from components.monitor_root.main import main
 
 sys.exit(main())

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from model_registry.ledger import Event, Kind
+from model_registry.ledger_observers import MlflowWitness, Witness, lost_events, of_servers
 from model_registry.lifecycle import Registry
 from model_registry.replicas import ReplicaReport
 from model_registry.state import fold
-from model_registry.witnesses import MlflowWitness, Witness, lost_events, of_servers
-from spine.depot import DepotUnreachableError
+from spine.blob_store import DepotUnreachableError
 from spine.errors import SpinelineError
 from spine.settings import Settings
 

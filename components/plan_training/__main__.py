@@ -2,6 +2,6 @@
 
 import sys
 
-from components.plan_training.program import main
+from components.plan_training.main import main
 
 sys.exit(main())

@@ -2,6 +2,6 @@
 
 import sys
 
-from components.prepare_dataset.program import main
+from components.prepare_dataset.main import main
 
 sys.exit(main())

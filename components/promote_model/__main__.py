@@ -2,6 +2,6 @@
 
 import sys
 
-from components.promote_model.program import main
+from components.promote_model.main import main
 
 sys.exit(main())

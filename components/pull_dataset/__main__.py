@@ -2,6 +2,6 @@
 
 import sys
 
-from components.pull_dataset.program import main
+from components.pull_dataset.main import main
 
 sys.exit(main())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from components.pull_dataset.listing import Contents
 from components.pull_dataset.local_objects import DamagedObjectError, LocalObjects
-from components.pull_dataset.meter import Meter
+from components.pull_dataset.transfer_progress import Meter
 from spine.errors import SpinelineError
 from spine.objects import Block, ObjectStore, ObjectUnavailableError, StoreUnreachableError
 

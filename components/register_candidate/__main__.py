@@ -2,6 +2,6 @@
 
 import sys
 
-from components.register_candidate.program import main
+from components.register_candidate.main import main
 
 sys.exit(main())

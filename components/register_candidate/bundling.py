@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from model_registry.bundle import MANIFEST_FILE, MODEL_FOLDER, Bundle, BundleManifest, list_files
-from model_registry.origins import LABELS_FILE, ORIGINS_FILE, Origins, label_map
+from model_registry.provenance import LABELS_FILE, ORIGINS_FILE, Origins, label_map
 from model_registry.verdict import Verdict
 from spine.dataset import MANIFEST_FILE as DATASET_MANIFEST
 from spine.nnunet.workspace import PLANS_NAME, Workspace

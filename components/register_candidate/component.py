@@ -12,7 +12,7 @@ def register_candidate(
     """Register a candidate that passed; return the version's record, or why there is none."""
     import json
 
-    from components.register_candidate.program import step
+    from components.register_candidate.main import step
 
     return step(
         root=root,

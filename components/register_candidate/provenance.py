@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from model_registry.origins import UNKNOWN, Origins
+from model_registry.provenance import UNKNOWN, Origins
 from model_registry.tracking import candidate_folder_of
 from spine.journal import JOURNAL_FILE, Entry, JournalReader
 from spine.records import DatasetRevision, FoldCheckpoint

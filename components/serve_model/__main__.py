@@ -2,6 +2,6 @@
 
 import sys
 
-from components.serve_model.program import main
+from components.serve_model.main import main
 
 sys.exit(main())

@@ -10,18 +10,18 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from components.serve_model.access import Guard
-from components.serve_model.answers import json_answer
 from components.serve_model.audit import AuditTrail, Write, request_headers
-from components.serve_model.control import Control
 from components.serve_model.control_routes import control_routes
+from components.serve_model.drain_body import Lingering
 from components.serve_model.errors import ServeError
 from components.serve_model.invocation_routes import invocation_routes
-from components.serve_model.lingering import Lingering
+from components.serve_model.registry_service import Control
+from components.serve_model.responses import json_answer
 from components.serve_model.segmentation_routes import segmentation_routes
 from components.serve_model.service import Service
 from components.serve_model.status_routes import status_routes
-from model_registry.findings import DISCLAIMER
 from model_registry.lifecycle import Registry
+from model_registry.segmentation_report import DISCLAIMER
 from spine.settings import settings
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")

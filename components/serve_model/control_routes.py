@@ -8,8 +8,11 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi import Path as PathParameter
 
 from components.serve_model.access import Caller, Guard
-from components.serve_model.answers import json_answer
-from components.serve_model.changes import (
+from components.serve_model.errors import MalformedChangeError, TooLargeError
+from components.serve_model.openapi import ERRORS, ErrorAnswer
+from components.serve_model.registry_service import Control
+from components.serve_model.responses import json_answer
+from components.serve_model.schemas import (
     Approval,
     ApprovalAnswer,
     ChangeAnswer,
@@ -20,13 +23,10 @@ from components.serve_model.changes import (
     Rollback,
     VersionsAnswer,
 )
-from components.serve_model.control import Control
-from components.serve_model.errors import MalformedChangeError, TooLargeError
-from components.serve_model.openapi import ERRORS, ErrorAnswer
+from model_registry.dry_run import rehearse
 from model_registry.evidence_refresh import refresh_evidence_packs
 from model_registry.lifecycle import Registry
 from model_registry.promotion import promote, roll_back
-from model_registry.rehearsal import rehearse
 from spine.errors import MalformedFileError, SpinelineError
 from spine.values import Value
 

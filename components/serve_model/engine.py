@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from components.serve_model.errors import DrainingError
 from model_registry.bundle import Bundle
-from model_registry.envelope import Envelope, envelope_of
 from model_registry.lifecycle import Registry
 from model_registry.models import check_golden_case, load_segmenter, spacing_mm
+from model_registry.training_distribution import Envelope, envelope_of
 from spine.nnunet.workspace import Workspace
 from spine.volume.grid import Grid
 from spine.volume.nifti import Volume

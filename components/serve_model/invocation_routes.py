@@ -9,7 +9,6 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 
 from components.serve_model.access import Caller, Guard
-from components.serve_model.answers import json_answer, version_headers
 from components.serve_model.disk import Desk
 from components.serve_model.engine import LiveModel
 from components.serve_model.errors import (
@@ -21,6 +20,7 @@ from components.serve_model.errors import (
 )
 from components.serve_model.invocations import COLUMN, require_few_values, scans_of
 from components.serve_model.openapi import VERSION_HEADERS, errors
+from components.serve_model.responses import json_answer, version_headers
 from components.serve_model.segmentation import Outcome
 from components.serve_model.service import Service
 from components.serve_model.uploads import receive_plain

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from spine.volume.fitting import MAX_VOXELS
+from spine.volume.input_limits import MAX_VOXELS
 
 MIB = 1 << 20
 

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import Field
 
-from model_registry.findings import DISCLAIMER
+from model_registry.segmentation_report import DISCLAIMER
 from spine.values import Value
 
 NIFTI = "application/gzip"

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from components.serve_model.errors import ServeError, TooLargeError, UnreadableScanError, UnsuitableScanError
 from components.serve_model.limits import MIB
 from spine.errors import NotFiniteError, UnreadableVolumeError
-from spine.volume import fitting
-from spine.volume.fitting import UnfitScanError, require_fitting, require_placed
+from spine.volume import input_limits
 from spine.volume.grid import Grid
+from spine.volume.input_limits import UnfitScanError, require_fitting, require_placed
 from spine.volume.nifti import GZIP_MAGIC, Volume, require_finite
 
 _GZIP_WINDOW = 31
@@ -69,7 +69,7 @@ def read_scan(upload: Path, header: ScanHeader, *, folder: Path) -> Volume:
     plain = folder / "scan.nii"
     try:
         _unpack(upload, plain, data_ends=header.data_ends)
-        scan = fitting.read_scan(plain)
+        scan = input_limits.read_scan(plain)
         if header.is_wide:
             # A number that only float64 holds is infinite by now.
             require_finite(scan.array, path=plain)

@@ -17,7 +17,7 @@ from components.serve_model.errors import (
 from components.serve_model.scan_progress import ScanProgress
 from components.serve_model.scans import ScanHeader, read_scan
 from components.serve_model.telemetry import Telemetry
-from model_registry.findings import SegmentationReport, report
+from model_registry.segmentation_report import SegmentationReport, report
 from spine.errors import OutOfSpaceError
 from spine.log_lines import about
 from spine.postprocessing.decoding import Decoded

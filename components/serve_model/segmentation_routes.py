@@ -9,16 +9,16 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi import Path as PathParameter
 
 from components.serve_model.access import Caller, Guard
-from components.serve_model.answers import json_answer, version_headers
 from components.serve_model.disk import Desk
 from components.serve_model.engine import LiveModel
 from components.serve_model.errors import ExpiredJobError
 from components.serve_model.jobs import Job, JobStatus
 from components.serve_model.openapi import NIFTI, VERSION_HEADERS, errors, mask_content, scan_body
+from components.serve_model.responses import json_answer, version_headers
 from components.serve_model.segmentation import Outcome
 from components.serve_model.service import Service
 from components.serve_model.uploads import receive
-from model_registry.findings import SegmentationReport
+from model_registry.segmentation_report import SegmentationReport
 
 _PATH = "/v1/segmentations"
 _JobName = Annotated[

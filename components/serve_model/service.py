@@ -21,8 +21,8 @@ from components.serve_model.limits import Limits
 from components.serve_model.scan_progress import ScanProgress
 from components.serve_model.scans import ScanHeader, read_header, require_servable
 from components.serve_model.segmentation import Outcome, memory_bytes, segmentation
-from components.serve_model.senders import Sender, Senders
 from components.serve_model.telemetry import Telemetry
+from components.serve_model.upload_quota import Sender, Senders
 from components.serve_model.watcher import Watcher
 from spine.workers import free_memory
 

@@ -2,8 +2,8 @@
 
 from components.serve_model.engine import Engine
 from components.serve_model.watcher import Watcher
-from model_registry.findings import DISCLAIMER
 from model_registry.replicas import LoadFailure
+from model_registry.segmentation_report import DISCLAIMER
 from spine.values import Value
 
 

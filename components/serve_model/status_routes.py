@@ -6,8 +6,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from components.serve_model.access import Caller, Guard
-from components.serve_model.answers import json_answer
 from components.serve_model.openapi import ERRORS, RETRY_AFTER, ErrorAnswer, document_of, errors
+from components.serve_model.responses import json_answer
 from components.serve_model.service import Service
 from components.serve_model.status import ModelStatus, model_status
 from spine.values import Value

@@ -8,7 +8,7 @@ from typing import Literal
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from components.serve_model.engine import LiveModel
-from model_registry.findings import FLAG_NAMES, SegmentationReport
+from model_registry.segmentation_report import FLAG_NAMES, SegmentationReport
 from spine.storage import short
 
 Stage = Literal["receive", "wait", "read", "predict", "write"]

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from components.serve_model.disk import Desk
 from components.serve_model.errors import StalledUploadError, StorageError, TooLargeError, UnreadableScanError
 from components.serve_model.limits import MIB
-from components.serve_model.senders import Sender
+from components.serve_model.upload_quota import Sender
 
 _FIELD, _FILE = "file", "upload"
 _STALLED_S = 60.0

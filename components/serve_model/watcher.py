@@ -9,15 +9,15 @@ from pathlib import Path
 
 from components.serve_model.engine import Engine
 from components.serve_model.errors import DrainingError
+from components.serve_model.heartbeat import Reporter
 from components.serve_model.prefetching import Prefetcher
-from components.serve_model.reporting import Reporter
 from components.serve_model.telemetry import Telemetry
 from model_registry.errors import GoldenCaseError
 from model_registry.ledger import Event
 from model_registry.lifecycle import Registry
 from model_registry.replicas import LoadFailure, ReplicaReport
 from model_registry.state import State, fold
-from spine.depot import DepotUnreachableError
+from spine.blob_store import DepotUnreachableError
 from spine.errors import SpinelineError
 from spine.log_lines import about
 from spine.settings import settings

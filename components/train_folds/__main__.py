@@ -2,6 +2,6 @@
 
 import sys
 
-from components.train_folds.program import main
+from components.train_folds.main import main
 
 sys.exit(main())

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.train_folds.beginning import begin, open_store
 from components.train_folds.candidate import STEP, Candidate
+from components.train_folds.resume import begin, open_store
 from components.train_folds.stopping import TrainingInterruptedError, stop_on_signals
 from components.train_folds.watch import FoldWatch
 from components.train_folds.worker import end_with_parent
@@ -28,7 +28,7 @@ from spine.settings import settings
 from spine.storage import read_json
 
 if TYPE_CHECKING:
-    from spine.nnunet.copies import CheckpointStore
+    from spine.nnunet.checkpoint_sync import CheckpointStore
     from spine.nnunet.ranks import Rank
     from spine.nnunet.trainer import Hooks, SpineTrainer
 
@@ -127,7 +127,7 @@ def _copied(store: "CheckpointStore | None") -> Iterator[Callable[[Path], None]]
     if store is None:
         yield lambda _: None
         return
-    from spine.nnunet.copies import BackgroundCopies
+    from spine.nnunet.checkpoint_sync import BackgroundCopies
 
     copies = BackgroundCopies(store)
     wait_s = _WAIT_STOPPED_S

@@ -16,7 +16,7 @@ from pipelines.cli import (
     schedules,
     scores,
     serving,
-    standing,
+    status,
     tokens,
     versions,
 )
@@ -44,7 +44,7 @@ for module in (
     comparing,
     noise,
     versions,
-    standing,
+    status,
     evidence,
     serving,
     tokens,

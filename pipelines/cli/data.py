@@ -58,7 +58,7 @@ def prepare(
 
     Then version the result: [cyan]dvc repro && dvc push && git add dvc.lock splits.json && git commit[/cyan].
     """
-    from components.prepare_dataset.program import STEP, Choices, prepare_dataset
+    from components.prepare_dataset.main import STEP, Choices, prepare_dataset
     from spine.progress import followed
 
     choices = Choices(
@@ -106,7 +106,7 @@ def suspects(
     One of the two is wrong. Look at the pictures; where it is the reference, keep the case out of the next data set
     with [cyan]spineline set-aside CASE --reason "…"[/cyan] until it is corrected.
     """
-    from spine.metrics.suspects import SuspectList
+    from spine.metrics.label_issues import SuspectList
 
     found = SuspectList.newest(settings().root_path) if evaluation is None else SuspectList.of(evaluation)
     if as_json:

@@ -123,7 +123,7 @@ def _tell_data(data: str, *, as_json: bool) -> None:
 
 def _known_as(data: str) -> set[str]:
     """Return what the versions may call a data set: what was given and, where git knows it, its commit and DVC hash."""
-    from components.pull_dataset.pointer import resolve
+    from components.pull_dataset.dvc_lock import resolve
     from spine.errors import SpinelineError
 
     try:

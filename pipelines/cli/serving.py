@@ -86,7 +86,7 @@ def _detach(host: str | None, port: int | None, *, without_tokens: bool) -> None
     """Start the server, or find the one that runs where it was asked for, and wait for the version in use."""
     from model_registry.lifecycle import Registry
     from pipelines.server_process import await_ready, require_place, start_detached
-    from spine.depot import DepotError
+    from spine.blob_store import DepotError
 
     root = settings().root_path
     info = start_detached(root, host=host or _HERE, port=port or settings().port, without_tokens=without_tokens)

@@ -8,10 +8,10 @@ from pipelines.cli.output import console, errors, print_json, print_line, print_
 from spine.settings import settings
 
 if TYPE_CHECKING:
+    from model_registry.dry_run import Rehearsal
     from model_registry.ledger import Event
     from model_registry.lifecycle import Registry
     from model_registry.promotion import Change
-    from model_registry.rehearsal import Rehearsal
 
 VersionArgument = Annotated[int, typer.Argument(help="Number of the version.", min=1)]
 ReasonOption = Annotated[str, typer.Option(help="Why; it is kept in the ledger.")]
@@ -32,7 +32,7 @@ def add_to(app: typer.Typer) -> None:
 def versions(as_json: JsonOption = False) -> None:
     """List all model versions and where each stands in its life."""
     from model_registry.lifecycle import Registry
-    from pipelines.overview import version_rows
+    from pipelines.version_table import version_rows
 
     registry = Registry.at(settings().root_path, settings())
     rows = version_rows(registry)
@@ -68,7 +68,7 @@ def promote(
     Every running server swaps to it without dropping a request. Where one can't, or not within the deadline, the
     version is rolled back automatically, which is on the record too.
     """
-    from components.promote_model.program import promote_model, rehearse_promotion
+    from components.promote_model.main import promote_model, rehearse_promotion
     from model_registry.errors import ReplicasBehindError
     from spine.progress import followed
 
@@ -97,7 +97,7 @@ def rollback(
 
     MLflow and the model store may be away meanwhile: every server has the version before the one in use.
     """
-    from components.promote_model.program import rehearse_roll_back, roll_back
+    from components.promote_model.main import rehearse_roll_back, roll_back
     from spine.progress import followed
 
     root, services = settings().root_path, settings()

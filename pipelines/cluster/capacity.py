@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from pipelines.cluster.kubernetes_access import Cluster
-from pipelines.cluster.needs import StepNeeds
+from pipelines.cluster.pod_requirements import StepNeeds
 
 _GIB = Decimal(2**30)
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from pipelines.cluster import faults
+from pipelines.cluster import error_mapping
 from pipelines.cluster.client import host_of, http_of, make_client, shown_host
 from pipelines.cluster.endpoint import Endpoint
 from pipelines.cluster.errors import ClusterError, ConnectionLostError, NotSignedInError, WrongEndpointError
 from pipelines.cluster.forwarding import Forward, forwarded
 from pipelines.cluster.interrupts import ending_signals_interrupt
-from pipelines.cluster.patience import Patience, Waits
+from pipelines.cluster.reconnection import Patience, Waits
 from spine.errors import InvalidValueError
 
 TIMEOUT_S = (5.0, 30.0)
@@ -59,7 +59,7 @@ class Connection:
         except ApiException as error:
             raise self._fault(error) from error
         except HTTPError as error:
-            raise faults.of_network(error, place=self.place) from error
+            raise error_mapping.of_network(error, place=self.place) from error
         except OSError as error:
             raise NotSignedInError(f"{error.filename}: {error.strerror}; expected a file that can be read") from error
         except (ValueError, TypeError, AttributeError, KeyError) as error:
@@ -68,9 +68,9 @@ class Connection:
                 raise self._fault(error.__context__) from error
             if self._http.last_response is None and not isinstance(error, OpenApiException):
                 # Nothing came because nothing could be sent; the error's own words would quote the token.
-                raise faults.unsendable(self.place, self.endpoint) from None
+                raise error_mapping.unsendable(self.place, self.endpoint) from None
             self._require_json()
-            raise faults.wrong_endpoint(self.place, why=f"an answer that is not its own ({error})") from error
+            raise error_mapping.wrong_endpoint(self.place, why=f"an answer that is not its own ({error})") from error
         self._require_json()
         return answer
 
@@ -125,7 +125,7 @@ class Connection:
 
     def wrong(self, why: str) -> WrongEndpointError:
         """Return the error of an answer that Kubeflow Pipelines would not give."""
-        return faults.wrong_endpoint(self.place, why=why)
+        return error_mapping.wrong_endpoint(self.place, why=why)
 
     def required(self, made: Any, field: str) -> str:
         """Return the id that the server gave to what it made; raises WrongEndpointError where it gave none."""
@@ -166,21 +166,21 @@ class Connection:
 
     def _fault(self, error: Any) -> ClusterError:
         if not error.status:
-            return faults.of_network(error, place=self.place)
+            return error_mapping.of_network(error, place=self.place)
         body = error.body or ""
         if isinstance(body, bytes):
             body = body.decode(errors="replace")
         headers = {name.lower(): value for name, value in (error.headers or {}).items()}
         is_page = "html" in headers.get("content-type", "") or body.lstrip().startswith("<")
         if 300 <= error.status < 400:
-            return faults.of_redirect(headers.get("location", ""), place=self.place, endpoint=self.endpoint)
-        return faults.of_answer(error.status, body, is_page=is_page, place=self.place, endpoint=self.endpoint)
+            return error_mapping.of_redirect(headers.get("location", ""), place=self.place, endpoint=self.endpoint)
+        return error_mapping.of_answer(error.status, body, is_page=is_page, place=self.place, endpoint=self.endpoint)
 
     def _require_json(self) -> None:
         response = self._http.last_response
         kind = (response.getheader("content-type") or "") if response is not None else "application/json"
         if "html" in kind:
-            raise faults.of_page(self.place, self.endpoint)
+            raise error_mapping.of_page(self.place, self.endpoint)
 
 
 @contextmanager

@@ -13,8 +13,8 @@ from pipelines.cluster.graph import Graph
 from pipelines.cluster.interrupts import raise_if_interrupted
 from pipelines.cluster.kubernetes_access import Cluster
 from pipelines.cluster.lost_runs import LostWatch
-from pipelines.cluster.patience import Patience
 from pipelines.cluster.pod_watch import PodWatch
+from pipelines.cluster.reconnection import Patience
 from pipelines.cluster.run_records import stopped_by
 from pipelines.cluster.run_retries import Outcome, RunRetries
 from pipelines.cluster.runs import get_run, graph_of_run

@@ -5,7 +5,7 @@ from typing import Any
 
 from pipelines.cluster.capacity import queue_quota_problems
 from pipelines.cluster.kubernetes_access import Cluster, UnreadError
-from pipelines.cluster.needs import StepNeeds
+from pipelines.cluster.pod_requirements import StepNeeds
 
 GROUP = "kueue.x-k8s.io"
 VERSIONS = ("v1beta2", "v1beta1")

@@ -11,7 +11,7 @@ from pipelines.cluster import preflight, schedules, starting, submission
 from pipelines.cluster.connection import Connection, Told
 from pipelines.cluster.endpoint import Endpoint
 from pipelines.cluster.graph import graph_of, read_documents
-from pipelines.cluster.needs import needs_of
+from pipelines.cluster.pod_requirements import needs_of
 from pipelines.profile import Profile, load_profile
 from spine.errors import InvalidValueError
 

@@ -7,7 +7,7 @@ from pipelines.cluster.endpoint import Endpoint
 from pipelines.cluster.errors import UnsatisfiedProfileError
 from pipelines.cluster.kubernetes_access import Cluster, UnaskedError, UnreadError, reach
 from pipelines.cluster.kueue import kueue_problems
-from pipelines.cluster.needs import StepNeeds
+from pipelines.cluster.pod_requirements import StepNeeds
 from pipelines.cluster.retry_policy import CONFIG_MAP, NOTES, cluster_retry_policy
 
 

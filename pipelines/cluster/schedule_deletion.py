@@ -12,7 +12,7 @@ from pipelines.cluster.connection import Connection
 from pipelines.cluster.errors import ClusterError, NotAllowedError, NotSignedInError, NotThereError
 from pipelines.cluster.kubernetes_access import Cluster
 from pipelines.cluster.lost_runs import RunLostError, lost_error
-from pipelines.cluster.patience import Patience
+from pipelines.cluster.reconnection import Patience
 
 POLL_S = 10.0
 REPORT_S = 60.0

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from spine.errors import InvalidValueError, MissingPathError, SpinelineError
-from spine.metrics.heads import needed_bytes, read_head, require_same_space
+from spine.metrics.headers import needed_bytes, read_head, require_same_space
 from spine.metrics.scans import score_scan
 from spine.metrics.scores import Evaluation, ScanScores
 from spine.metrics.summary import summarize

@@ -10,7 +10,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian
 
 from spine.errors import SpinelineError
-from spine.volume.halves import add_weighted
+from spine.volume.float16 import add_weighted
 
 Window = tuple[Any, ...]
 """An index into arrays of shape (channels, k, j, i), as nnU-Net makes it."""

@@ -26,8 +26,8 @@ from spine.nnunet.probabilities import Place, Probabilities
 from spine.nnunet.windows import OnProgress, Windows
 from spine.postprocessing.choice import NOTHING, Postprocessing, apply
 from spine.postprocessing.decoding import Decoded
-from spine.postprocessing.evidence import Evidence, sampled_evidence
 from spine.postprocessing.instances import Instances, find_instances
+from spine.postprocessing.label_scores import Evidence, sampled_evidence
 from spine.recipe import PredictionRecipe
 from spine.volume.grid import Grid
 from spine.volume.nifti import Volume, to_canonical, to_grid_of

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from spine.errors import InvalidValueError
 from spine.metrics.scores import Evaluation
+from spine.postprocessing.after_component_removal import remaining
 from spine.postprocessing.components import keep_largest
 from spine.postprocessing.decoding import Decoded, decode
-from spine.postprocessing.evidence import Evidence
 from spine.postprocessing.instances import Instances, find_instances
+from spine.postprocessing.label_scores import Evidence
 from spine.postprocessing.naming import DecodingSettings
-from spine.postprocessing.remains import remaining
 from spine.values import WrittenValue
 from spine.volume.nifti import Volume
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spine.postprocessing.cropping import bone_box
-from spine.postprocessing.evidence import Evidence, require_evidence, vote_evidence
 from spine.postprocessing.flags import NOT_DECODED, flags_of
 from spine.postprocessing.instances import Instances, find_instances
+from spine.postprocessing.label_scores import Evidence, require_evidence, vote_evidence
 from spine.postprocessing.naming import DecodingSettings, Naming, name_instances
 from spine.postprocessing.volumes import implausible
 from spine.volume.nifti import Volume

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spine.postprocessing.centre_line import Placement, place
+from spine.postprocessing.fragments import Pieces
 from spine.postprocessing.off_spine import off_spine
 from spine.postprocessing.outlines import Outlines, seeds_of
-from spine.postprocessing.pieces import Pieces
 
 LOOSE: Final = -1
 """The group of a crumb that touches nothing and has no vertebra of its name."""

@@ -11,10 +11,10 @@ from spine.labels import MAX_LABEL
 from spine.metrics.foreground import require_label_type
 from spine.postprocessing.centre_line import Placement, place
 from spine.postprocessing.cropping import Box, bone_box, indices_of
+from spine.postprocessing.fragments import find_pieces
 from spine.postprocessing.grouping import LOOSE, group_pieces
 from spine.postprocessing.off_spine import off_spine
 from spine.postprocessing.outlines import Outlines
-from spine.postprocessing.pieces import find_pieces
 from spine.volume.grid import Grid
 from spine.volume.nifti import Volume
 

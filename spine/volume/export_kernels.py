@@ -8,7 +8,7 @@ from numba import types
 from numba.extending import intrinsic, overload
 
 from spine.volume.compiled import compiled
-from spine.volume.halves import of_half
+from spine.volume.float16 import of_half
 
 UNSURE = 255
 """Stands in a map of winners where the winner may not be the winner of an interpolation."""

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from components.plan_training.program import plan_training
-from components.prepare_dataset.program import Choices, prepare_dataset
+from components.plan_training.main import plan_training
+from components.prepare_dataset.main import Choices, prepare_dataset
 from spine.phantom.raw_set import write_raw_set
 from spine.recipe import PlanRecipe, Recipe, TrainingRecipe
 from spine.records import RECORD_FILE, DatasetRevision, Plan

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from components.evaluate_folds.program import evaluate_folds
-from components.gate_candidate.program import gate_candidate
-from components.plan_training.program import plan_training
-from components.prepare_dataset.program import Choices, prepare_dataset
-from components.promote_model.program import promote_model, roll_back
-from components.serve_model.presence import ServerInfo
+from components.evaluate_folds.main import evaluate_folds
+from components.gate_candidate.main import gate_candidate
+from components.plan_training.main import plan_training
+from components.prepare_dataset.main import Choices, prepare_dataset
+from components.promote_model.main import promote_model, roll_back
+from components.serve_model.server_info import ServerInfo
 from model_registry import gate, ledger, policy
 from model_registry.bundle import Bundle, BundleManifest
 from model_registry.errors import EvidenceError

@@ -7,8 +7,8 @@ import pytest
 
 from model_registry.lifecycle import Registry
 from model_registry.models import postprocessing_of
-from spine.metrics.alternatives import read_alternatives
 from spine.metrics.nnunet_summary import read_evaluation
+from spine.metrics.postprocessing_variants import read_alternatives
 from spine.records import RECORD_FILE, DatasetRevision, EvaluationRecord, FoldCheckpoint, ModelVersion, Plan
 
 pytestmark = pytest.mark.slow

@@ -20,7 +20,7 @@ from model_registry.ledger import Event
 from model_registry.lifecycle import Registry
 from model_registry.lineage import lineage_of
 from model_registry.model_card import model_card
-from model_registry.origins import Origins
+from model_registry.provenance import Origins
 from spine.errors import DigestMismatchError, UnknownNameError
 from spine.metrics.scores import Evaluation, FoundVertebra
 from spine.storage import digest_bytes, read_json, write_json, write_text

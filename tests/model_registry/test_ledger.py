@@ -18,18 +18,18 @@ import pytest
 
 from model_registry.errors import BrokenLedgerError, ConflictError
 from model_registry.ledger import Event, Ledger, file_name, next_event, number_of
-from spine.depot import FolderDepot
+from spine.blob_store import FolderDepot
 
 CHILD = """
 import os, sys, time
 from pathlib import Path
 from model_registry import ledger
-from spine import depot
+from spine import blob_store
 if sys.argv[2] == "before":
-    depot.os.link = lambda *_: (print("writing", flush=True), time.sleep(60))
+    blob_store.os.link = lambda *_: (print("writing", flush=True), time.sleep(60))
 else:
-    depot.Path.unlink = lambda *_, **__: (print("writing", flush=True), time.sleep(60))
-place = ledger.Ledger(depot.FolderDepot(Path(sys.argv[1])))
+    blob_store.Path.unlink = lambda *_, **__: (print("writing", flush=True), time.sleep(60))
+place = ledger.Ledger(blob_store.FolderDepot(Path(sys.argv[1])))
 place.append(ledger.next_event(place.events(), kind="register", version=7, actor="child", reason="r",
                                serving=(None, None), evidence="sha256:e", bundle="b"))
 """

@@ -12,7 +12,7 @@ from hypothesis import strategies as some
 
 from model_registry.errors import BrokenLedgerError
 from model_registry.ledger import Event, Ledger, file_name, next_event
-from spine.depot import FolderDepot
+from spine.blob_store import FolderDepot
 
 COUNT = 5
 PLACES = some.integers(1, COUNT)

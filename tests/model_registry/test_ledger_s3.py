@@ -11,7 +11,7 @@ from model_registry.bundle import Bundle
 from model_registry.errors import BrokenLedgerError, ConflictError
 from model_registry.ledger import Event, Ledger, next_event
 from model_registry.lifecycle import Registry
-from spine.depot import Depot, DepotUnreachableError, open_depot
+from spine.blob_store import Depot, DepotUnreachableError, open_depot
 from spine.errors import SpinelineError
 from spine.settings import Settings
 

@@ -382,7 +382,7 @@ def test_a_bundle_with_a_manifest_of_its_own_is_not_given_out_as_verified(approv
 def test_two_promotions_at_once_leave_one_winner(approved: Approved, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second one looked at the ledger before the first one wrote to it."""
     from model_registry.ledger import Ledger
-    from spine.depot import FolderDepot
+    from spine.blob_store import FolderDepot
 
     registry = approved(1, 2)
     stale = registry.history()

@@ -9,7 +9,7 @@ import pytest
 from model_registry.bundle import MANIFEST_FILE, Bundle, list_files
 from model_registry.lifecycle import Registry
 from model_registry.lineage import lineage_of, versions_on
-from model_registry.origins import ORIGINS_FILE, Origins
+from model_registry.provenance import ORIGINS_FILE, Origins
 from spine.errors import DigestMismatchError, UnknownNameError
 from spine.records import FoldCheckpoint
 from spine.storage import read_json, write_json

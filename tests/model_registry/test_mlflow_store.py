@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 
 from model_registry.errors import TrackingError
 from model_registry.lifecycle import Registry
-from model_registry.mirroring import LIFE_TAG, aliases_of, is_anchored
+from model_registry.mlflow_aliases import LIFE_TAG, aliases_of, is_anchored
 from model_registry.mlflow_runs import EXPERIMENT
 from model_registry.mlflow_store import MlflowStore
 from model_registry.state import fold

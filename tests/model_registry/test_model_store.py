@@ -12,7 +12,7 @@ from model_registry.bundle import MANIFEST_FILE, Bundle
 from model_registry.errors import BundleAwayError, NotPromotableError
 from model_registry.lifecycle import Registry
 from model_registry.model_store import ModelStore
-from spine.depot import DepotUnreachableError, open_depot
+from spine.blob_store import DepotUnreachableError, open_depot
 from spine.errors import DigestMismatchError, InvalidValueError
 from spine.settings import Settings
 from spine.storage import digest_folder, short

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from model_registry.bundle import Bundle
+from model_registry.dry_run import rehearse, rehearse_rollback
 from model_registry.errors import (
     ConflictError,
     EvidenceError,
@@ -19,7 +20,6 @@ from model_registry.errors import (
 from model_registry.ledger import Event
 from model_registry.lifecycle import Registry
 from model_registry.promotion import promote, roll_back
-from model_registry.rehearsal import rehearse, rehearse_rollback
 from model_registry.replicas import LoadFailure, ReplicaReport, Replicas
 from spine.errors import DigestMismatchError
 

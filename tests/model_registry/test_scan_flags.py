@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_registry.envelope import Envelope
 from model_registry.scan_flags import OUTSIDE_HU, OUTSIDE_SPACING, scan_flags
+from model_registry.training_distribution import Envelope
 from spine.phantom import make_scan
 from spine.volume.grid import Grid
 from spine.volume.nifti import Volume, read_image, read_labels

@@ -4,7 +4,7 @@ import pytest
 
 from model_registry.errors import BrokenLedgerError
 from model_registry.ledger import Event, next_event
-from model_registry.mirroring import aliases_of
+from model_registry.mlflow_aliases import aliases_of
 from model_registry.state import State, fold
 from spine.errors import UnknownNameError
 

@@ -12,7 +12,7 @@ from components.gate_candidate.report.postprocessing import postprocessing_secti
 from components.gate_candidate.report.regions import regions_table
 from model_registry.verdict import Verdict
 from spine.drawing.markup import Markup, joined, section, tag
-from spine.metrics.alternatives import Alternative
+from spine.metrics.postprocessing_variants import Alternative
 from spine.metrics.scores import Evaluation
 from spine.storage import write_text
 

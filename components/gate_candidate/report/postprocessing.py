@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from spine.drawing.markup import Column, Markup, joined, number, percent, section, table, tag
-from spine.metrics.alternatives import Alternative
+from spine.metrics.postprocessing_variants import Alternative
 from spine.metrics.scores import Summary
 
 _SHOWN: Final[tuple[tuple[str, Callable[[Summary], str]], ...]] = (

@@ -10,10 +10,10 @@ from components.evaluate_folds.choosing import alternatives, choose_postprocessi
 from components.evaluate_folds.predictions import Predictions
 from spine.dataset import labels_path
 from spine.errors import MalformedFileError
-from spine.metrics.alternatives import read_alternatives, write_alternatives
+from spine.metrics.postprocessing_variants import read_alternatives, write_alternatives
 from spine.postprocessing.choice import NOTHING, Postprocessing
-from spine.postprocessing.evidence import Evidence, vote_evidence
 from spine.postprocessing.instances import find_instances
+from spine.postprocessing.label_scores import Evidence, vote_evidence
 from spine.postprocessing.naming import DecodingSettings
 from spine.storage import digest_value, write_json
 from spine.volume.nifti import Volume, read_labels, write_volume

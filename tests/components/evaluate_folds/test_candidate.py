@@ -9,7 +9,7 @@ import torch
 from components.evaluate_folds.candidate import Candidate
 from model_registry.bundle import Bundle
 from model_registry.champion import candidate_evaluation
-from spine.metrics.alternatives import read_alternatives
+from spine.metrics.postprocessing_variants import read_alternatives
 from spine.nnunet.segmentation import Segmenter
 from spine.postprocessing.choice import Postprocessing
 from spine.progress import followed

@@ -11,7 +11,7 @@ from components.gate_candidate.report import CasePicture, write_report
 from components.gate_candidate.report.rulings import rules_table
 from model_registry.gate import judge
 from model_registry.policy import load_policy
-from spine.metrics.alternatives import Alternative
+from spine.metrics.postprocessing_variants import Alternative
 from spine.metrics.scores import Evaluation, LabelScore, ScanScores
 from spine.metrics.summary import summarize
 

@@ -13,7 +13,7 @@ from model_registry.gate import judge
 from model_registry.policy import load_policy
 from spine.drawing.markup import joined
 from spine.labels import NAMES
-from spine.metrics.alternatives import Alternative
+from spine.metrics.postprocessing_variants import Alternative
 from spine.metrics.scores import Evaluation
 from spine.metrics.summary import summarize
 

@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 
 from components.monitor_root.reconciler import Reconciler
 from model_registry.lifecycle import Registry
-from model_registry.mirroring import LIFE_TAG
+from model_registry.mlflow_aliases import LIFE_TAG
 from model_registry.mlflow_store import MlflowStore
 from model_registry.tracking import deliver
 from spine.heartbeat import HEARTBEAT_FILE

@@ -152,6 +152,6 @@ def test_a_ledger_in_a_place_that_is_away_is_not_called_unsound(site, monkeypatc
 
 
 def _away() -> SpinelineError:
-    from spine.depot import DepotUnreachableError
+    from spine.blob_store import DepotUnreachableError
 
     return DepotUnreachableError("s3://bucket/ledger", reason="nobody answers")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from components.prepare_dataset.checks import CheckedCase, check_case
 from components.prepare_dataset.layouts import find_cases
-from components.prepare_dataset.program import Choices, prepare_dataset
+from components.prepare_dataset.main import Choices, prepare_dataset
 from spine.dataset import Finding, Manifest
 from spine.phantom import make_scan
 from spine.volume.nifti import write_volume

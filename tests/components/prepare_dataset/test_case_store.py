@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from components.prepare_dataset.program import Choices, prepare_dataset
+from components.prepare_dataset.main import Choices, prepare_dataset
 from spine.dataset import Manifest, image_path
 from spine.storage import digest_file
 

@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from components.prepare_dataset.program import Choices, prepare_dataset
+from components.prepare_dataset.main import Choices, prepare_dataset
 from spine.labels import IDS
 from spine.phantom import make_scan
 from spine.phantom.dicom_series import write_series

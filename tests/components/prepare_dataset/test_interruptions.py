@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from components.prepare_dataset.program import Choices, prepare_dataset
+from components.prepare_dataset.main import Choices, prepare_dataset
 from spine.dataset import Manifest
 from spine.errors import InvalidValueError
 from spine.storage import digest_file

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from components.prepare_dataset.checks.catalogue import CHECKS
-from components.prepare_dataset.program import Choices, prepare_dataset
+from components.prepare_dataset.main import Choices, prepare_dataset
 from spine.labels import IDS
 
 

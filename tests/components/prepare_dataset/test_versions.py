@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from components.prepare_dataset.checks.catalogue import CHECKS
-from components.pull_dataset.program import pull_dataset
+from components.pull_dataset.main import pull_dataset
 from spine.dataset import Manifest
 from spine.storage import digest_folder
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.pull_dataset.program import pull_dataset
+from components.pull_dataset.main import pull_dataset
 from spine.phantom import make_scan
 from spine.settings import settings
 from spine.volume.nifti import write_volume

@@ -6,9 +6,9 @@ import shutil
 import pytest
 import yaml
 
+from components.pull_dataset.dvc_lock import RepositoryError
 from components.pull_dataset.listing import read_listing
-from components.pull_dataset.pointer import RepositoryError
-from components.pull_dataset.program import main
+from components.pull_dataset.main import main
 from spine.dataset import Manifest, image_path, labels_path
 from spine.errors import DigestMismatchError, InvalidValueError, MalformedFileError, MissingPathError, UnknownNameError
 from spine.objects import FolderStore, ObjectUnavailableError, open_store

@@ -2,7 +2,7 @@
 
 import pytest
 
-from components.pull_dataset.program import step
+from components.pull_dataset.main import step
 from spine.errors import SpinelineError
 from spine.records import DatasetRevision
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from components.register_candidate.program import register_candidate
+from components.register_candidate.main import register_candidate
 from model_registry.lifecycle import Registry
-from model_registry.mirroring import aliases_of
+from model_registry.mlflow_aliases import aliases_of
 from model_registry.mlflow_store import MlflowStore
 from spine.settings import Settings, child_environment
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from components.register_candidate.provenance import origins, trained_at
-from model_registry.origins import Origins
+from model_registry.provenance import Origins
 from spine.journal import JOURNAL_FILE, Journal
 from spine.records import DatasetRevision, FoldCheckpoint
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from components.serve_model.presence import ServerInfo, running_server
+from components.serve_model.server_info import ServerInfo, running_server
 from components.serve_model.token_changes import make_token
 from model_registry.bundle import MANIFEST_FILE, MODEL_FOLDER, Bundle, list_files
 from model_registry.lifecycle import Registry

@@ -10,7 +10,7 @@ import time
 import httpx
 import pytest
 
-from components.serve_model.presence import running_server, served_version
+from components.serve_model.server_info import running_server, served_version
 
 
 @pytest.mark.slow

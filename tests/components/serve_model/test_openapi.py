@@ -9,7 +9,7 @@ import pytest
 
 from components.serve_model.limits import Limits
 from components.serve_model.tokens import digest_of
-from model_registry.findings import FLAG_NAMES
+from model_registry.segmentation_report import FLAG_NAMES
 
 WHO = {"actor": "ann", "reason": "for tests"}
 OPEN = {"/healthz", "/readyz", "/metrics"}

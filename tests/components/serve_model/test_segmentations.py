@@ -15,8 +15,8 @@ import pytest
 from components.serve_model.engine import LiveModel
 from components.serve_model.errors import FullError, TooManyUploadsError
 from components.serve_model.limits import Limits
-from components.serve_model.senders import Senders
 from components.serve_model.token_changes import make_token
+from components.serve_model.upload_quota import Senders
 from model_registry.models import load_segmenter
 from spine.labels import NAMES
 from spine.volume.grid import Grid

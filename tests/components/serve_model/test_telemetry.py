@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from components.serve_model.telemetry import Telemetry
-from model_registry.findings import FLAG_NAMES, GridOfScan, SegmentationReport
+from model_registry.segmentation_report import FLAG_NAMES, GridOfScan, SegmentationReport
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ OURS = ("spine", "model_registry", "components", "pipelines")
 STEPS = sorted(file.parent.name for file in (PROJECT / "components").glob("*/component.py"))
 TARGETS = get_args(Target)
 COMMANDS = [
-    ("pipelines.cli.standing", "registry"),
-    ("pipelines.overview", "registry"),
+    ("pipelines.cli.status", "registry"),
+    ("pipelines.version_table", "registry"),
     ("pipelines.cli.versions", "serve"),
     ("model_registry.aliases", "registry"),
 ]
@@ -204,5 +204,5 @@ def test_an_import_in_a_function_is_followed_and_its_way_named(lacking):
 
 
 def test_a_module_that_is_started_as_a_program_is_followed(graph):
-    assert "-> components.train_folds.fold ->" in graph.chains("components.train_folds.program")["torch"]
+    assert "-> components.train_folds.fold ->" in graph.chains("components.train_folds.main")["torch"]
     assert list(started_by('run([sys.executable, "-m", "a.b", "-m"], ("-m", name))')) == ["a.b"]

@@ -10,10 +10,10 @@ import httpx
 import pytest
 from manifests.objects import named
 
-from components.serve_model.presence import running_server, served_version
+from components.serve_model.server_info import running_server, served_version
 from model_registry.lifecycle import Registry
 from model_registry.replicas import Replicas
-from spine.depot import FolderDepot
+from spine.blob_store import FolderDepot
 
 _PATIENCE_S = 240.0
 """For a process to load torch, and to compile what it keeps compiled later."""

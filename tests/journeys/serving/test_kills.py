@@ -18,7 +18,7 @@ WHO = {"actor": "ann", "reason": "for tests"}
 
 _PROMOTER = """
 import os, signal, sys
-from components.promote_model import program
+from components.promote_model import main
 from model_registry import aliases
 from pipelines.cli.app import run
 
@@ -42,13 +42,13 @@ elif step == "within aliases":
 elif step == "after aliases":
     aliases.mirror_soon = then_die(aliases.mirror_soon)
 else:
-    program._Stages.begin = lambda self, stage: die() if stage == step else None
+    main._Stages.begin = lambda self, stage: die() if stage == step else None
 sys.exit(run(["promote", "2", "--reason", "a test"]))
 """
 
 _SERVER = """
 import os, signal, sys
-from components.serve_model import engine, program
+from components.serve_model import engine, main
 from model_registry.replicas import Replicas
 
 def at(owner, name, wanted, *, after=False):
@@ -73,7 +73,7 @@ elif step == "after the switch":
     at(engine.Engine, "switch", lambda self, model: model.version == 2, after=True)
 elif step == "report":
     at(Replicas, "write", lambda self, report: report.version == 2)
-sys.exit(program.main(arguments))
+sys.exit(main.main(arguments))
 """
 
 PROMOTER_STEPS = [

@@ -9,7 +9,7 @@ import pytest
 
 from model_registry.bundle import MANIFEST_FILE, Bundle, list_files
 from model_registry.lifecycle import Registry
-from model_registry.origins import ORIGINS_FILE, Origins
+from model_registry.provenance import ORIGINS_FILE, Origins
 from spine.storage import read_json, write_json
 
 DVC_HASH = "98f8f2b52bbbd3e4c2e1b0d3ac5a7d0e.dir"

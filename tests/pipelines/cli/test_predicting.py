@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_registry.findings import SegmentationReport
 from model_registry.scan_flags import NOT_COMPARED
+from model_registry.segmentation_report import SegmentationReport
 from spine.phantom import make_scan
 from spine.volume.nifti import read_labels, write_volume
 

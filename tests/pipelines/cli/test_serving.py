@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from components.serve_model.presence import ServerInfo, served_version
+from components.serve_model.server_info import ServerInfo, served_version
 from pipelines.server_process import await_ready, require_place, start_detached, stop_server
 from spine.errors import SpinelineError, StepFailedError
 

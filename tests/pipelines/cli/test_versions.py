@@ -60,7 +60,7 @@ def test_a_revoked_version_is_never_used_again_by_any_command(registry, spinelin
 
 
 def test_no_scan_is_labelled_and_no_training_begun_with_a_revoked_version(registry, spineline, told, tmp_path):
-    from components.train_folds.program import _begun_from
+    from components.train_folds.main import _begun_from
     from model_registry.errors import NotPromotableError
     from spine.phantom import make_scan
     from spine.volume.nifti import write_volume

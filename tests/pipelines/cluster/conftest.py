@@ -16,8 +16,8 @@ from pipelines.cli.app import run
 from pipelines.cluster import (
     connection,
     following,
-    patience,
     pod_watch,
+    reconnection,
     run_logs,
     run_retries,
     schedule_deletion,
@@ -55,10 +55,10 @@ def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, compiled_once: Calla
     for module, name, value in (
         (following, "POLL_S", 0.01),
         (pod_watch, "PODS_POLL_S", 0.0),
-        (patience, "FIRST_WAIT_S", 0.01),
-        (patience, "LONGEST_WAIT_S", 0.02),
+        (reconnection, "FIRST_WAIT_S", 0.01),
+        (reconnection, "LONGEST_WAIT_S", 0.02),
         (connection, "TIMEOUT_S", (1.0, 1.0)),
-        (following, "PATIENCE", patience.Patience(lost_s=math.inf, odd_s=0.05)),
+        (following, "PATIENCE", reconnection.Patience(lost_s=math.inf, odd_s=0.05)),
         (starting, "SETTLE_S", 0.05),
         (run_retries, "FIRST_WAIT_S", 0.01),
         (run_logs, "POLL_S", 0.01),

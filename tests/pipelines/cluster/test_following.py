@@ -9,7 +9,7 @@ import time
 import pytest
 
 from pipelines.cluster import following, kubernetes_access
-from pipelines.cluster.patience import Patience
+from pipelines.cluster.reconnection import Patience
 from tests.pipelines.cluster.fakes import argo
 from tests.pipelines.cluster.fakes.kfp_server import at
 from tests.pipelines.cluster.fakes.server import LOGIN_PAGE, LOST, Answer

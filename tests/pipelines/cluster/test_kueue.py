@@ -6,7 +6,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from pipelines.cluster.needs import QUEUE_LABEL
+from pipelines.cluster.pod_requirements import QUEUE_LABEL
 from tests.pipelines.cluster.fakes import kueue
 
 RECORDED = Path(__file__).parents[4] / "shared" / "data" / "kubeflow_2_17"

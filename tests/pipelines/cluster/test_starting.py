@@ -7,7 +7,7 @@ import time
 import pytest
 
 from pipelines.cluster import connection, starting
-from pipelines.cluster.patience import Patience
+from pipelines.cluster.reconnection import Patience
 from tests.pipelines.cluster.fakes.server import LOST, LOST_AFTER, Answer
 
 RUNS = "/apis/v2beta1/runs"

@@ -15,7 +15,7 @@ from spine.errors import (
     MissingPathError,
     UnreadableVolumeError,
 )
-from spine.metrics import heads
+from spine.metrics import headers
 from spine.metrics.folders import WorkerEndedError, evaluate_folders
 from spine.metrics.scores import Evaluation
 from spine.storage import read_json, write_json
@@ -183,8 +183,8 @@ def test_a_killed_process_is_an_error_that_names_its_case(folders, readers, stac
 
 
 def test_no_more_processes_work_than_the_free_memory_holds(folders, readers, monkeypatch, tmp_path):
-    head = heads.read_head(folders["references"] / "case_0001.nii.gz")
-    monkeypatch.setattr(spine.workers, "free_memory", lambda: int(1.9 * heads.needed_bytes(head, head)))
+    head = headers.read_head(folders["references"] / "case_0001.nii.gz")
+    monkeypatch.setattr(spine.workers, "free_memory", lambda: int(1.9 * headers.needed_bytes(head, head)))
     evaluate_folders(**folders, name="toy", workers=2, read_reference=readers.signing)
     assert len(list(tmp_path.glob("*.pid"))) == 1
 

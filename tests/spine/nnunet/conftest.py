@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components.prepare_dataset.program import Choices, prepare_dataset
+from components.prepare_dataset.main import Choices, prepare_dataset
 from spine.nnunet.workspace import PLANS_NAME, Workspace
 from spine.phantom.raw_set import write_raw_set
 from spine.recipe import TrainingRecipe

@@ -9,8 +9,8 @@ from spine.metrics.scores import Evaluation
 from spine.metrics.summary import summarize
 from spine.postprocessing.choice import NOTHING, Postprocessing, apply, choose
 from spine.postprocessing.decoding import decode
-from spine.postprocessing.evidence import sampled_evidence
 from spine.postprocessing.instances import find_instances
+from spine.postprocessing.label_scores import sampled_evidence
 from spine.postprocessing.naming import DecodingSettings
 from spine.volume.nifti import Volume
 

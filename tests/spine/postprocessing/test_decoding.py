@@ -5,8 +5,8 @@ import pytest
 
 from spine.phantom import make_scan
 from spine.postprocessing.decoding import decode
-from spine.postprocessing.evidence import sampled_evidence
 from spine.postprocessing.instances import find_instances
+from spine.postprocessing.label_scores import sampled_evidence
 from spine.postprocessing.naming import DecodingSettings
 from spine.volume.grid import Grid
 from spine.volume.nifti import Volume

@@ -5,9 +5,9 @@ import pytest
 
 from spine.postprocessing.choice import NOTHING, apply
 from spine.postprocessing.decoding import decode
-from spine.postprocessing.evidence import sampled_evidence, vote_evidence
 from spine.postprocessing.flags import DEFINITIONS, FLAGS
 from spine.postprocessing.instances import find_instances
+from spine.postprocessing.label_scores import sampled_evidence, vote_evidence
 from spine.postprocessing.naming import DecodingSettings
 from spine.volume.grid import Grid
 from spine.volume.nifti import Volume

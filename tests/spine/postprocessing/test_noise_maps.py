@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from spine.postprocessing import centre_line, instances, pieces
+from spine.postprocessing import centre_line, fragments, instances
 from spine.postprocessing.centre_line import CentreLine
 from spine.postprocessing.decoding import decode
-from spine.postprocessing.evidence import Evidence, vote_evidence
 from spine.postprocessing.instances import find_instances
+from spine.postprocessing.label_scores import Evidence, vote_evidence
 from spine.postprocessing.naming import DecodingSettings
 from spine.volume.grid import Grid
 from spine.volume.nifti import Volume
@@ -38,7 +38,7 @@ def give_up(*_, **__):
 
 @pytest.mark.parametrize("array", [noise(), blocks()], ids=["more pieces", "more large pieces"])
 def test_a_map_of_more_pieces_than_a_spine_has_comes_back_as_it_is(array, monkeypatch):
-    for module, name in ((pieces, "_contacts_mm2"), (pieces, "_cut_fused"), (instances, "group_pieces")):
+    for module, name in ((fragments, "_contacts_mm2"), (fragments, "_cut_fused"), (instances, "group_pieces")):
         monkeypatch.setattr(module, name, give_up)
     decoded = decode(volume(array), settings=SETTINGS)
     assert np.array_equal(decoded.labels.array, array)
@@ -51,8 +51,8 @@ def test_a_map_of_more_pieces_than_a_spine_has_comes_back_as_it_is(array, monkey
 
 @pytest.mark.parametrize(("limit", "at_most"), [("MOST_CHANGES", 1000), ("MOST_VOXELS", 1000)])
 def test_a_map_with_too_much_bone_or_too_many_changes_is_not_even_taken_apart(limit, at_most, monkeypatch):
-    monkeypatch.setattr(pieces, limit, at_most)
-    monkeypatch.setattr(pieces, "_described", give_up)
+    monkeypatch.setattr(fragments, limit, at_most)
+    monkeypatch.setattr(fragments, "_described", give_up)
     found = find_instances(volume(noise(edge=20)))
     assert found.is_hopeless
     assert found.items == ()
@@ -67,7 +67,7 @@ def test_no_more_bone_is_cut_in_two_than_may_be(plant, monkeypatch):
     array[middle[0] - 1 : middle[0] + 2, middle[1] + 3 : middle[1] + 5, lower + 5 : upper - 5] = 11
     fused = volume(array)
     cut = len(find_instances(fused).items)
-    monkeypatch.setattr(pieces, "MOST_CUT_VOXELS", 10)
+    monkeypatch.setattr(fragments, "MOST_CUT_VOXELS", 10)
     assert len(find_instances(fused).items) < cut
 
 

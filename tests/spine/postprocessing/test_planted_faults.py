@@ -5,8 +5,8 @@ import pytest
 
 from spine.metrics.scans import score_scan
 from spine.postprocessing.decoding import decode
-from spine.postprocessing.evidence import sampled_evidence
 from spine.postprocessing.instances import find_instances
+from spine.postprocessing.label_scores import sampled_evidence
 from spine.postprocessing.naming import DecodingSettings
 
 SETTINGS = DecodingSettings()
