@@ -1,4 +1,4 @@
-"""The shelf: the bundles that this machine holds below its root, filled from the model store where there is one."""
+"""The cache of bundles below this machine's root, filled from the model store if one is configured."""
 
 from pathlib import Path
 
@@ -6,18 +6,18 @@ from model_registry.bundle import MANIFEST_FILE, Bundle
 from model_registry.errors import BundleAwayError
 from model_registry.model_store import ModelStore, damage_of
 from model_registry.state import VersionState
-from spine.blob_store import DepotError
+from spine.blob_store import BlobStoreError
 from spine.errors import DigestMismatchError, MalformedFileError
 
 
-class Shelf:
+class BundleCache:
     """Bundles in the folders that the ledger names; whether a version may be used is asked before."""
 
     def __init__(self, root: Path, store: ModelStore | None) -> None:
         self._root, self._store = root, store
 
     def keep(self, bundle: Bundle) -> None:
-        """Put a verified bundle where other machines find it; raises DepotError where the store does not take it."""
+        """Put a verified bundle where other machines find it; raises BlobStoreError if the store rejects it."""
         if self._store:
             self._store.send(bundle)
 
@@ -50,7 +50,7 @@ class Shelf:
         folder = self._root / known.bundle
         try:
             return store.fetch(known.model_digest, folder)
-        except (DepotError, DigestMismatchError, MalformedFileError) as error:
+        except (BlobStoreError, DigestMismatchError, MalformedFileError) as error:
             raise BundleAwayError(known.version, folder=folder, reason=str(error)) from error
         except OSError as error:
             reason = f"{error.filename or folder}: {(error.strerror or str(error)).lower()}"

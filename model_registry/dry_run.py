@@ -7,7 +7,7 @@ from model_registry.lifecycle import Registry, require_passing
 from model_registry.promotion import Golden
 from model_registry.replicas import ReplicaReport
 from model_registry.state import fold
-from spine.blob_store import DepotError
+from spine.blob_store import BlobStoreError
 from spine.errors import SpinelineError
 from spine.storage import short
 
@@ -22,7 +22,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class DryRun:
     """The checks in their order, up to the first that does not hold, and what would happen after them."""
 
     checks: tuple[Check, ...]
@@ -34,7 +34,7 @@ class Rehearsal:
         return all(check.holds for check in self.checks)
 
     def lines(self) -> list[str]:
-        """Return the rehearsal line by line."""
+        """Return the dry run line by line."""
         checks = [f"{'holds' if check.holds else 'FAILS'}: {check.name}: {check.found}" for check in self.checks]
         return [*checks, *(f"would: {effect}" for effect in self.effects)]
 
@@ -42,18 +42,18 @@ class Rehearsal:
 _Steps = Iterator[tuple[str, Callable[[], str]]]
 
 
-def rehearse(registry: Registry, version: int, *, golden: Golden) -> Rehearsal:
+def dry_run(registry: Registry, version: int, *, golden: Golden) -> DryRun:
     """Make every check of a promotion, the golden case included; nothing is changed."""
-    return _rehearsed(registry, _promotion_steps(registry, version, golden), lambda: version, kind="promote")
+    return _dry_run(registry, _promotion_steps(registry, version, golden), lambda: version, kind="promote")
 
 
-def rehearse_rollback(registry: Registry, to: int | None, *, golden: Golden) -> Rehearsal:
+def dry_run_rollback(registry: Registry, to: int | None, *, golden: Golden) -> DryRun:
     """Make every check of a rollback, and run the golden case that the servers would run; nothing is changed."""
 
     def target() -> int:
         return registry.rollback_target(to).version
 
-    return _rehearsed(registry, _rollback_steps(registry, target, golden), target, kind="roll back")
+    return _dry_run(registry, _rollback_steps(registry, target, golden), target, kind="roll back")
 
 
 def _promotion_steps(registry: Registry, version: int, golden: Golden) -> _Steps:
@@ -85,15 +85,15 @@ def _dice(registry: Registry, version: int, golden: Golden) -> str:
     return f"Dice {golden(registry.bundle(version), version):.4f} to the recorded answer"
 
 
-def _rehearsed(registry: Registry, steps: _Steps, target: Callable[[], int], *, kind: str) -> Rehearsal:
+def _dry_run(registry: Registry, steps: _Steps, target: Callable[[], int], *, kind: str) -> DryRun:
     checks: list[Check] = []
     for name, step in steps:
         try:
             checks.append(Check(name=name, found=step(), holds=True))
         except SpinelineError as error:
             checks.append(Check(name=name, found=str(error), holds=False))
-            return Rehearsal(checks=tuple(checks), effects=("nothing, for this reason",))
-    return Rehearsal(checks=tuple(checks), effects=tuple(_effects(registry, target(), kind=kind)))
+            return DryRun(checks=tuple(checks), effects=("nothing, for this reason",))
+    return DryRun(checks=tuple(checks), effects=tuple(_effects(registry, target(), kind=kind)))
 
 
 def _effects(registry: Registry, version: int, *, kind: str) -> Iterator[str]:
@@ -102,7 +102,7 @@ def _effects(registry: Registry, version: int, *, kind: str) -> Iterator[str]:
     yield f"event {len(registry.history()) + 1} of the ledger: {kind}, from {left} to version {version}"
     try:
         yield from _swaps(registry.replicas().fresh(), version)
-    except DepotError as error:
+    except BlobStoreError as error:
         yield f"servers: not known now ({error})"
     yield "MLflow: aliases follow the ledger"
 

@@ -13,7 +13,7 @@ from model_registry.lifecycle import Registry
 from model_registry.lineage import bundle_to_read, lineage_of
 from model_registry.model_card import DATASET_FILE, model_card
 from model_registry.model_summary import PLANS_FILE
-from model_registry.provenance import ORIGINS_FILE
+from model_registry.provenance import PROVENANCE_FILE
 from model_registry.sbom import PYTHON_FILE, bill_of_materials
 from model_registry.training_distribution import FINGERPRINT
 from spine.records import ALTERNATIVES_FILE, ENVIRONMENT_FILE, POSTPROCESSING_FILE
@@ -29,7 +29,7 @@ SUMS_FILE: Final = "SHA256SUMS"
 _QUOTED: Final = (
     MANIFEST_FILE, "verdict.json", "report.html", "policy.json", "evaluation.json", "champion.json", "out_of_fold.json",
     ALTERNATIVES_FILE, POSTPROCESSING_FILE, ENVIRONMENT_FILE, "recipe.json",
-    ORIGINS_FILE,
+    PROVENANCE_FILE,
 )  # fmt: skip
 """Files of the bundle that are there as they are, as far as it has them."""
 _READ: Final = (DATASET_FILE, FINGERPRINT, PLANS_FILE, PYTHON_FILE)
@@ -73,7 +73,7 @@ def _approval(registry: Registry, version: int) -> Event:
 
 def _contents(registry: Registry, bundle: Bundle, *, version: int, approval: Event) -> dict[str, bytes]:
     name, lineage = settings().model_name, lineage_of(registry, version)
-    at, code = datetime.fromisoformat(approval.at), lineage.origins.code_revision
+    at, code = datetime.fromisoformat(approval.at), lineage.provenance.code_revision
     materials = bill_of_materials(bundle, name=name, version=version, code_revision=code, at=at)
     made = {
         CARD_FILE: model_card(bundle, name=name, lineage=lineage),

@@ -10,7 +10,7 @@ from typing import Literal
 
 from model_registry.chain import Damaged, Link, require_unbroken
 from model_registry.errors import BrokenLedgerError, ConflictError
-from spine.blob_store import Depot, NotInDepotError
+from spine.blob_store import BlobMissingError, BlobStore
 from spine.errors import DigestMismatchError, MalformedFileError
 from spine.records import Record
 
@@ -53,13 +53,13 @@ class _File:
 
 
 class Ledger:
-    """Events in a depot, one content each; a number is taken by whoever creates its name first.
+    """Events in a blob store, one content each; a number is taken by whoever creates its name first.
 
     What was read is kept, and read again only where its stamp changed. Several threads may share a ledger.
     """
 
-    def __init__(self, depot: Depot) -> None:
-        self._depot = depot
+    def __init__(self, blob_store: BlobStore) -> None:
+        self._blob_store = blob_store
         # Replaced as wholes, never changed: other threads read them.
         self._files: dict[str, _File] = {}
         self._sound: tuple[dict[str, str], list[Event]] = ({}, [])
@@ -70,18 +70,18 @@ class Ledger:
         """Read all events and verify their chain.
 
         Raises BrokenLedgerError naming the first event that is missing, changed, out of order or from another ledger,
-        also where it was read before and is gone now; DepotUnreachableError where the ledger is away.
+        also where it was read before and is gone now; BlobStoreUnreachableError where the ledger is away.
         """
         before, known = self._sound
-        listed = self._depot.listed()
+        listed = self._blob_store.listed()
         if listed != before:
             known = self._sound_events(listed, known)
             self._sound = (listed, known)
         return list(known)
 
-    def glance(self) -> object:
+    def revision(self) -> object:
         """Return a value that differs where an event was added, changed or removed; no content is read."""
-        return self._depot.listed()
+        return self._blob_store.listed()
 
     def strays(self) -> tuple[str, ...]:
         """Return the names of what lies among the events and is none, as last seen."""
@@ -89,7 +89,7 @@ class Ledger:
 
     def append(self, event: Event) -> None:
         """Write the next event; raises ConflictError where somebody else took its number first."""
-        if not self._depot.create(file_name(event.number), (event.text() + "\n").encode()):
+        if not self._blob_store.create(file_name(event.number), (event.text() + "\n").encode()):
             raise ConflictError(number=event.number, state=told_state(self.events()))
 
     def _sound_events(self, listed: dict[str, str], known: Sequence[Event]) -> list[Event]:
@@ -110,15 +110,15 @@ class Ledger:
 
     def _file(self, name: str, stamp: str) -> _File:
         try:
-            event = Event.from_text(self._depot.read(name).decode("utf-8"), where=name)
-        except (MalformedFileError, DigestMismatchError, UnicodeDecodeError, NotInDepotError) as error:
+            event = Event.from_text(self._blob_store.read(name).decode("utf-8"), where=name)
+        except (MalformedFileError, DigestMismatchError, UnicodeDecodeError, BlobMissingError) as error:
             return _File(stamp, Damaged(_number(name), str(error)), None)
         link = Link(file=_number(name), number=event.number, digest=event.digest, previous=event.previous)
         return _File(stamp, link, event)
 
     def _tell_strays(self, strays: tuple[str, ...]) -> None:
         if strays != self._strays and strays:
-            _LOG.warning("%s: not events of the ledger, and left alone: %s", self._depot.place, ", ".join(strays))
+            _LOG.warning("%s: not events of the ledger, and left alone: %s", self._blob_store.place, ", ".join(strays))
         self._strays = strays
 
 
@@ -155,7 +155,7 @@ def changes_of_use(events: Sequence[Event]) -> list[Event]:
 
 
 def file_name(number: int) -> str:
-    """Return the name that event ``number`` has in a depot."""
+    """Return the name that event ``number`` has in a blob store."""
     return f"{number:06d}.json"
 
 

@@ -1,4 +1,4 @@
-"""Who has seen events of the ledger: an event that a witness names and the ledger lacks was lost, or rewritten."""
+"""Who has seen events of the ledger: an event that an observer names and the ledger lacks was lost, or rewritten."""
 
 import json
 import sqlite3
@@ -21,7 +21,7 @@ _QUERY = "SELECT value FROM registered_model_tags WHERE name = ? AND key = ?"
 
 
 @dataclass(frozen=True)
-class Witness:
+class LedgerObserver:
     """Somebody who has seen event ``number`` of the ledger, and the digest that it had."""
 
     who: str
@@ -29,28 +29,28 @@ class Witness:
     digest: str | None
 
 
-def of_servers(reports: Sequence[ReplicaReport]) -> list[Witness]:
+def of_servers(reports: Sequence[ReplicaReport]) -> list[LedgerObserver]:
     """Return what servers have seen."""
-    return [Witness(f"server {report.name}", report.event, report.event_digest) for report in reports]
+    return [LedgerObserver(f"server {report.name}", report.event, report.event_digest) for report in reports]
 
 
-def lost_events(events: Sequence[Event], witnesses: Sequence[Witness]) -> Iterator[str]:
-    """Say which witness has seen an event that the ledger no longer has."""
-    for seen in witnesses:
+def lost_events(events: Sequence[Event], observers: Sequence[LedgerObserver]) -> Iterator[str]:
+    """Say which observer has seen an event that the ledger no longer has."""
+    for seen in observers:
         if seen.number > len(events):
             yield f"the ledger has {len(events)} events, {seen.who} has seen event {seen.number}: events were lost"
         elif seen.number and events[seen.number - 1].digest != seen.digest:
             yield f"event {seen.number} of the ledger is another than the one that {seen.who} has seen"
 
 
-def require_whole(events: Sequence[Event], witnesses: Sequence[Witness]) -> None:
+def require_whole(events: Sequence[Event], observers: Sequence[LedgerObserver]) -> None:
     """Raise LostEventsError where the ledger lacks what somebody has seen."""
-    lost = next(lost_events(events, witnesses), None)
+    lost = next(lost_events(events, observers), None)
     if lost:
         raise LostEventsError(lost)
 
 
-class MlflowWitness:
+class MlflowObserver:
     """What MLflow was told of the ledger, asked without its library, which takes seconds to import.
 
     Only a local database, or a server that answers soon, is asked: no change waits for more.
@@ -60,7 +60,7 @@ class MlflowWitness:
         self._uri, self._name = uri, model_name
         self._is_silent = False
 
-    def seen(self, *, patience_s: float = PATIENCE_S) -> list[Witness]:
+    def seen(self, *, patience_s: float = PATIENCE_S) -> list[LedgerObserver]:
         """Return the newest event that MLflow was told of; nothing where it was told of none, or does not answer."""
         if self._is_silent:
             return []
@@ -69,7 +69,7 @@ class MlflowWitness:
         except (OSError, ValueError, sqlite3.Error):
             self._is_silent = True
             return []
-        return [Witness("MLflow", *anchor)] if anchor else []
+        return [LedgerObserver("MLflow", *anchor)] if anchor else []
 
     def _tag(self, patience_s: float) -> str:
         if self._uri.startswith(_SQLITE):

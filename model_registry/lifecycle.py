@@ -5,16 +5,23 @@ from typing import TYPE_CHECKING, Self
 
 from model_registry.actors import require_actor, require_separate
 from model_registry.bundle import Bundle
-from model_registry.bundle_cache import Shelf
+from model_registry.bundle_cache import BundleCache
 from model_registry.errors import EvidenceError, NotPromotableError
 from model_registry.ledger import Event, Kind, Ledger, changes_of_use, next_event
-from model_registry.ledger_observers import PATIENCE_S, URGENT_S, MlflowWitness, Witness, of_servers, require_whole
+from model_registry.ledger_observers import (
+    PATIENCE_S,
+    URGENT_S,
+    LedgerObserver,
+    MlflowObserver,
+    of_servers,
+    require_whole,
+)
 from model_registry.model_store import ModelStore
 from model_registry.policy import Policy
 from model_registry.preconditions import promotable, require_reason, require_unchanged, rollback_target
-from model_registry.replicas import DEPOT, ReplicaReport, Replicas
+from model_registry.replicas import REPORTS, ReplicaReport, Replicas
 from model_registry.state import State, VersionState, fold
-from spine.blob_store import Depot, DepotError, FolderDepot, open_depot
+from spine.blob_store import BlobStore, BlobStoreError, FolderBlobStore, open_blob_store
 from spine.errors import InvalidValueError
 from spine.settings import Settings
 
@@ -29,14 +36,14 @@ class Registry:
         self,
         root: Path,
         *,
-        ledger: Depot | None = None,
+        ledger: BlobStore | None = None,
         models: ModelStore | None = None,
-        mlflow: MlflowWitness | None = None,
+        mlflow: MlflowObserver | None = None,
     ) -> None:
         self.root = root
-        self._depot = ledger or FolderDepot(root / "ledger")
-        self._ledger = Ledger(self._depot)
-        self._shelf = Shelf(root, models)
+        self._blob_store = ledger or FolderBlobStore(root / "ledger")
+        self._ledger = Ledger(self._blob_store)
+        self._bundle_cache = BundleCache(root, models)
         self._mlflow = mlflow
 
     @classmethod
@@ -45,29 +52,31 @@ class Registry:
         endpoint = services.s3_endpoint
         return cls(
             root,
-            ledger=open_depot(services.ledger, endpoint=endpoint) if services.ledger else None,
-            models=ModelStore(open_depot(services.model_store, endpoint=endpoint)) if services.model_store else None,
-            mlflow=MlflowWitness(services.mlflow_uri_below(root), model_name=services.model_name),
+            ledger=open_blob_store(services.ledger, endpoint=endpoint) if services.ledger else None,
+            models=ModelStore(open_blob_store(services.model_store, endpoint=endpoint))
+            if services.model_store
+            else None,
+            mlflow=MlflowObserver(services.mlflow_uri_below(root), model_name=services.model_name),
         )
 
-    def depot(self, name: str) -> Depot:
+    def blob_store(self, name: str) -> BlobStore:
         """Return the neighbour of the ledger: ``replicas`` is ``<root>/replicas``, or lies beside the ledger on S3."""
-        return self._depot.neighbour(name)
+        return self._blob_store.neighbour(name)
 
     def replicas(self) -> Replicas:
         """Return the reports of the servers that follow this ledger."""
-        return Replicas(self.depot(DEPOT))
+        return Replicas(self.blob_store(REPORTS))
 
     def present_servers(self) -> list[ReplicaReport]:
         """Return what the servers that are there say of themselves; none where they can't be asked."""
         try:
             return self.replicas().fresh()
-        except DepotError:
+        except BlobStoreError:
             return []
 
-    def glance(self) -> object:
+    def revision(self) -> object:
         """Return a value that differs where the ledger changed; no event is read."""
-        return self._ledger.glance()
+        return self._ledger.revision()
 
     def history(self) -> list[Event]:
         """Return all events, their chain verified."""
@@ -80,9 +89,9 @@ class Registry:
         seen an event that the ledger lacks.
         """
         # Asked before the ledger is read: an event that is made meanwhile is not a lost one.
-        witnesses = self._witnesses(is_urgent=is_urgent)
+        observers = self._observers(is_urgent=is_urgent)
         events = self.history()
-        require_whole(events, witnesses)
+        require_whole(events, observers)
         return events
 
     def strays(self) -> tuple[str, ...]:
@@ -95,14 +104,14 @@ class Registry:
 
     def location(self, bundle: Bundle) -> str:
         """Return the URI where a bundle is kept for good: the model store's, or that of its own folder."""
-        return self._shelf.location(bundle)
+        return self._bundle_cache.location(bundle)
 
     def bundle(self, version: int) -> Bundle:
         """Return a version's bundle, not yet verified; a revoked version's is never given out.
 
         Where it is not here, it is fetched from the model store; raises BundleAwayError where that does not give it.
         """
-        return self._shelf.bundle(self._usable(version))
+        return self._bundle_cache.bundle(self._usable(version))
 
     def verified_bundle(self, version: int) -> Bundle:
         """Return a version's bundle after every file of it was found to have its recorded digest.
@@ -110,7 +119,7 @@ class Registry:
         One that is missing or damaged here is fetched from the model store; raises BundleAwayError where that does not
         give it and, without a model store, DigestMismatchError or MissingPathError naming the file.
         """
-        return self._shelf.verified_bundle(self._usable(version))
+        return self._bundle_cache.verified_bundle(self._usable(version))
 
     def register(self, *, version: int, bundle: Bundle, actor: str, reason: str) -> Event:
         """Record a new version whose verdict passes; the rule is applied again to the evidence in its bundle."""
@@ -123,7 +132,7 @@ class Registry:
         require_passing(bundle)
         bundle.verify(expected=bundle.digest)
         _require_new(state, bundle)
-        self._shelf.keep(bundle)
+        self._bundle_cache.keep(bundle)
         serving = (state.serving, state.serving)
         event = next_event(
             events,
@@ -213,7 +222,7 @@ class Registry:
             raise NotPromotableError(version, state="revoked", wanted="revoked", expected="one not revoked yet")
         return self._append(events, known, "revoke", actor, reason, after=state.serving)
 
-    def _witnesses(self, *, is_urgent: bool) -> list[Witness]:
+    def _observers(self, *, is_urgent: bool) -> list[LedgerObserver]:
         # Who can't be asked keeps nobody from rolling back.
         servers = of_servers(self.present_servers())
         patience_s = URGENT_S if is_urgent and servers else PATIENCE_S

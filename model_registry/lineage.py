@@ -9,7 +9,7 @@ from model_registry.bundle import Bundle
 from model_registry.evidence_refresh import concerned
 from model_registry.ledger import Event
 from model_registry.lifecycle import Registry
-from model_registry.provenance import ORIGINS_FILE, Origins, origins_of
+from model_registry.provenance import PROVENANCE_FILE, Provenance, provenance_of
 from model_registry.state import Life
 from model_registry.verdict import Outcome, Verdict
 from spine.errors import DigestMismatchError, MissingPathError, UnknownNameError
@@ -22,7 +22,7 @@ _Kind = TypeVar("_Kind", bound=Record)
 SHORTEST = 7
 """Digits of a revision or hash that name it."""
 _RECORDS, _VERDICT = "records/", "verdict.json"
-_READ = (ORIGINS_FILE, _VERDICT, ENVIRONMENT_FILE)
+_READ = (PROVENANCE_FILE, _VERDICT, ENVIRONMENT_FILE)
 _LOG = logging.getLogger(__name__)
 
 
@@ -45,7 +45,7 @@ class Lineage(Value):
     version: int
     life: Life
     model_digest: str
-    origins: Origins
+    provenance: Provenance
     repository: str | None
     """Git repository that versions the data set."""
     cases: int | None
@@ -82,7 +82,7 @@ class TrainedOn:
 
     version: int
     life: Life
-    origins: Origins
+    provenance: Provenance
     through: int | None
     """The version, itself trained on the data set, whose weights training began with; None where directly."""
 
@@ -91,7 +91,7 @@ def lineage_of(registry: Registry, version: int) -> Lineage:
     """Return a version's lineage; raises UnknownNameError listing the versions that exist."""
     known = registry.state().version(version)
     bundle = bundle_to_read(registry, version)
-    manifest, origins = bundle.manifest, origins_of(bundle)
+    manifest, provenance = bundle.manifest, provenance_of(bundle)
     dataset, plan, verdict = (
         _record(bundle, "dataset", DatasetRevision),
         _record(bundle, "plan", Plan),
@@ -102,14 +102,14 @@ def lineage_of(registry: Registry, version: int) -> Lineage:
         version=version,
         life=known.life,
         model_digest=known.model_digest,
-        origins=origins,
+        provenance=provenance,
         repository=dataset.repository if dataset else None,
         cases=dataset.cases if dataset else None,
         recipe=manifest.recipe_name,
         plan=manifest.plan,
         plans_digest=plan.plans_digest if plan else None,
         configuration=manifest.configuration,
-        folds=_folds(bundle, origins),
+        folds=_folds(bundle, provenance),
         started_from=_parents(_bundles(registry)).get(version) if _started_from(bundle) else None,
         environment=digest_file(environment) if environment.is_file() else None,
         evaluation=manifest.evaluation,
@@ -131,12 +131,12 @@ def versions_on(registry: Registry, names: Collection[str]) -> list[TrainedOn]:
     the versions were trained on where none matches.
     """
     bundles = _bundles(registry)
-    origins = {version: origins_of(bundle) for version, bundle in bundles.items()}
+    provenance = {version: provenance_of(bundle) for version, bundle in bundles.items()}
     through: dict[int, int | None] = {
-        version: None for version, origin in origins.items() if any(_means(name, origin) for name in names)
+        version: None for version, origin in provenance.items() if any(_means(name, origin) for name in names)
     }
     if not through:
-        known = sorted({f"{origin.git_revision[:12]} ({origin.dvc_hash})" for origin in origins.values()})
+        known = sorted({f"{origin.git_revision[:12]} ({origin.dvc_hash})" for origin in provenance.values()})
         raise UnknownNameError("data of any version", " or ".join(sorted(names)), accepted=known)
     # A version begins from an earlier one only: one pass finds heirs of heirs.
     for version, parent in sorted(_parents(bundles).items()):
@@ -144,7 +144,7 @@ def versions_on(registry: Registry, names: Collection[str]) -> list[TrainedOn]:
             through.setdefault(version, parent)
     versions = registry.state().versions
     return [
-        TrainedOn(version, versions[version].life, origins[version], through[version]) for version in sorted(through)
+        TrainedOn(version, versions[version].life, provenance[version], through[version]) for version in sorted(through)
     ]
 
 
@@ -200,7 +200,7 @@ def _started_from(bundle: Bundle) -> str | None:
     return next((fold.started_from for fold in folds if fold and fold.started_from), None)
 
 
-def _folds(bundle: Bundle, origins: Origins) -> tuple[FoldLineage, ...]:
+def _folds(bundle: Bundle, provenance: Provenance) -> tuple[FoldLineage, ...]:
     records = {fold: _record(bundle, f"fold_{fold}", FoldCheckpoint) for fold in bundle.manifest.folds}
     return tuple(
         FoldLineage(
@@ -208,7 +208,7 @@ def _folds(bundle: Bundle, origins: Origins) -> tuple[FoldLineage, ...]:
             weights=bundle.manifest.folds[fold],
             started_from=record.started_from if record else None,
             epochs=record.epochs if record else None,
-            run=origins.fold_runs.get(fold),
+            run=provenance.fold_runs.get(fold),
         )
         for fold, record in sorted(records.items())
     )
@@ -221,5 +221,7 @@ def _record(bundle: Bundle, name: str, kind: type[_Kind]) -> _Kind | None:
         return None
 
 
-def _means(name: str, origins: Origins) -> bool:
-    return len(name) >= SHORTEST and any(each.startswith(name) for each in (origins.git_revision, origins.dvc_hash))
+def _means(name: str, provenance: Provenance) -> bool:
+    return len(name) >= SHORTEST and any(
+        each.startswith(name) for each in (provenance.git_revision, provenance.dvc_hash)
+    )

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from mlflow.exceptions import MlflowException
 
 from model_registry.ledger import Event
-from model_registry.ledger_observers import Witness, lost_events
+from model_registry.ledger_observers import LedgerObserver, lost_events
 from model_registry.mlflow_aliases import (
     ANCHOR_TAG,
     LIFE_TAG,
@@ -89,7 +89,7 @@ class MlflowModels(MlflowConnection):
         self.check()
         model = self.model()
         if events and model.anchor and not is_anchored(events, model.anchor):
-            return tuple(lost_events(events, [Witness("MLflow", *model.anchor)]))
+            return tuple(lost_events(events, [LedgerObserver("MLflow", *model.anchor)]))
         changes = compare(state, model)
         if changes.is_needed:
             self._write(changes)

@@ -63,7 +63,7 @@ def _facts(bundle: Bundle, lineage: Lineage) -> list[str]:
         "folds": ", ".join(str(fold.fold) for fold in lineage.folds),
         "started from": f"version {lineage.started_from}" if lineage.started_from else _start(lineage),
         **network_facts(bundle),
-        "code": lineage.origins.code_revision,
+        "code": lineage.provenance.code_revision,
         "life": lineage.life,
     }
     return [*_table(["", ""], facts.items()), "", "Axes are left-right × anterior-posterior × superior-inferior."]
@@ -77,9 +77,9 @@ def _start(lineage: Lineage) -> str:
 
 
 def _data(bundle: Bundle, lineage: Lineage) -> list[str]:
-    origins = lineage.origins
+    provenance = lineage.provenance
     repository = f" of {lineage.repository}" if lineage.repository else ""
-    revision = [f"Data set {origins.dvc_hash}, git revision {origins.git_revision}{repository}.", ""]
+    revision = [f"Data set {provenance.dvc_hash}, git revision {provenance.git_revision}{repository}.", ""]
     if not (bundle.folder / DATASET_FILE).is_file():
         return [*revision, "Its cases are not listed in the bundle."]
     manifest = Manifest.from_stored(bundle.json(DATASET_FILE), where=bundle.folder / DATASET_FILE)

@@ -1,4 +1,4 @@
-"""The model store: the bundles of all versions in one depot, for machines that never held them."""
+"""The model store: the bundles of all versions in one blob store, for machines that never held them."""
 
 import fcntl
 import logging
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from model_registry.bundle import MANIFEST_FILE, Bundle, BundleManifest
-from spine.blob_store import Depot, NotInDepotError
+from spine.blob_store import BlobMissingError, BlobStore
 from spine.errors import DigestMismatchError, MalformedFileError, SpinelineError
 from spine.storage import atomic_folder, clear_leftovers, digest_file, short
 
@@ -18,32 +18,32 @@ _LOG = logging.getLogger(__name__)
 class ModelStore:
     """Bundles as they are, each below the first digits of its digest; its manifest comes last and makes it whole.
 
-    Every method raises DepotError where the store is away or refuses.
+    Every method raises BlobStoreError where the store is away or refuses.
     """
 
-    def __init__(self, depot: Depot) -> None:
-        self._depot = depot
+    def __init__(self, blob_store: BlobStore) -> None:
+        self._blob_store = blob_store
 
     def location(self, digest: str) -> str:
         """Return the URI of a bundle's folder, whether it is there or not."""
-        place = f"{self._depot.place}/{short(digest)}"
+        place = f"{self._blob_store.place}/{short(digest)}"
         return place if "://" in place else Path(place).as_uri()
 
     def holds(self, digest: str) -> bool:
         """Tell whether a bundle lies there with every file that its manifest names; no content but that is read."""
         try:
             manifest = self._manifest(digest)
-        except (NotInDepotError, MalformedFileError, DigestMismatchError):
+        except (BlobMissingError, MalformedFileError, DigestMismatchError):
             return False
-        listed = self._depot.listed(_name(digest, ""))
+        listed = self._blob_store.listed(_name(digest, ""))
         return all(_name(digest, name) in listed for name in manifest.files)
 
     def send(self, bundle: Bundle) -> None:
         """Store a bundle that was verified; what of it is there already is not sent again."""
-        listed = self._depot.listed(_name(bundle.digest, ""))
+        listed = self._blob_store.listed(_name(bundle.digest, ""))
         for name in (*sorted(bundle.manifest.files), MANIFEST_FILE):
             if _name(bundle.digest, name) not in listed:
-                self._depot.send(_name(bundle.digest, name), bundle.folder / name)
+                self._blob_store.send(_name(bundle.digest, name), bundle.folder / name)
 
     def fetch(self, digest: str, target: Path) -> Bundle:
         """Bring a bundle into a folder, verified, as a whole or not at all; of several callers one does the work.
@@ -64,16 +64,16 @@ class ModelStore:
 
     def _bring(self, digest: str, folder: Path) -> None:
         for name, expected in self._manifest(digest).files.items():
-            self._depot.fetch(_name(digest, name), folder / name)
+            self._blob_store.fetch(_name(digest, name), folder / name)
             found = digest_file(folder / name)
             if found != expected:
                 raise DigestMismatchError(f"{self.location(digest)}/{name}", found=found, expected=expected)
-        self._depot.fetch(_name(digest, MANIFEST_FILE), folder / MANIFEST_FILE)
+        self._blob_store.fetch(_name(digest, MANIFEST_FILE), folder / MANIFEST_FILE)
         Bundle(folder).require(digest)
 
     def _manifest(self, digest: str) -> BundleManifest:
         where = f"{self.location(digest)}/{MANIFEST_FILE}"
-        text = self._depot.read(_name(digest, MANIFEST_FILE)).decode("utf-8", "replace")
+        text = self._blob_store.read(_name(digest, MANIFEST_FILE)).decode("utf-8", "replace")
         manifest = BundleManifest.from_json(text, where=where)
         if manifest.digest != digest:
             raise DigestMismatchError(where, found=manifest.digest, expected=digest)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from model_registry.bundle import MODEL_FOLDER, Bundle
-from model_registry.training_distribution import envelope_of
+from model_registry.training_distribution import training_distribution_of
 from spine.labels import NAMES
 from spine.postprocessing.choice import Postprocessing
 from spine.records import POSTPROCESSING_FILE
@@ -23,18 +23,18 @@ def network_facts(bundle: Bundle) -> dict[str, str]:
     plans = _read(bundle, PLANS_FILE)
     configuration = plans.get("configurations", {}).get(bundle.manifest.configuration, {})
     order = plans.get("transpose_forward", (0, 1, 2))
-    envelope = envelope_of(bundle)
+    known = training_distribution_of(bundle)
     return {
         "architecture": _architecture(configuration.get("architecture", {})),
         "patch (voxels)": _by_axis(configuration.get("patch_size"), order),
         "voxels of the network (mm)": _by_axis(configuration.get("spacing"), order),
         "post-processing": _postprocessing(bundle),
-        "trained on voxels (mm)": f"{_triple(envelope.least_spacing_mm)} to {_triple(envelope.largest_spacing_mm)}"
-        if envelope
+        "trained on voxels (mm)": f"{_triple(known.least_spacing_mm)} to {_triple(known.largest_spacing_mm)}"
+        if known
         else UNKNOWN,
-        "HU of bone in training": f"{envelope.bone_hu[0]:.0f} to {envelope.bone_hu[2]:.0f}, median "
-        f"{envelope.bone_hu[1]:.0f} (percentiles 0.5 and 99.5)"
-        if envelope
+        "HU of bone in training": f"{known.bone_hu[0]:.0f} to {known.bone_hu[2]:.0f}, median "
+        f"{known.bone_hu[1]:.0f} (percentiles 0.5 and 99.5)"
+        if known
         else UNKNOWN,
     }
 

@@ -12,7 +12,7 @@ from model_registry.lifecycle import Registry, require_passing
 from model_registry.preconditions import promotable, require_reason, rollback_target, shown
 from model_registry.replicas import ReplicaReport, counted
 from model_registry.state import fold
-from spine.blob_store import DepotUnreachableError
+from spine.blob_store import BlobStoreUnreachableError
 from spine.errors import SpinelineError
 
 DEADLINE_S = 120.0
@@ -127,12 +127,12 @@ def _followed(registry: Registry, event: Event, *, deadline_s: float) -> tuple[R
     while True:
         is_last = time.monotonic() >= deadline
         try:
-            glance = registry.glance()
-            if glance != seen:
+            revision = registry.revision()
+            if revision != seen:
                 _require_in_force(registry, event)
-                seen = glance
+                seen = revision
             reports = counted(replicas.reports(), event)
-        except DepotUnreachableError as error:
+        except BlobStoreUnreachableError as error:
             if is_last:
                 raise _behind(event, [str(error)], deadline_s=deadline_s) from error
         else:

@@ -6,11 +6,11 @@ from model_registry.bundle import Bundle
 from spine.labels import VERTEBRAE, region_of
 from spine.values import StoredValue, Value
 
-ORIGINS_FILE, LABELS_FILE = "lineage.json", "labels.json"
+PROVENANCE_FILE, LABELS_FILE = "lineage.json", "labels.json"
 UNKNOWN = "unknown"
 
 
-class Origins(StoredValue):
+class Provenance(StoredValue):
     """What a bundle says of where it comes from; one of an older release says less."""
 
     code_revision: str = UNKNOWN
@@ -35,12 +35,12 @@ class NamedLabel(Value):
     region: str
 
 
-def origins_of(bundle: Bundle) -> Origins:
+def provenance_of(bundle: Bundle) -> Provenance:
     """Return where a bundle comes from; of one without the file, what its manifest knows."""
-    file = bundle.folder / ORIGINS_FILE
+    file = bundle.folder / PROVENANCE_FILE
     if file.is_file():
-        return Origins.from_stored(bundle.json(ORIGINS_FILE), where=file)
-    return Origins(git_revision=bundle.manifest.git_revision, dvc_hash=bundle.manifest.dvc_hash)
+        return Provenance.from_stored(bundle.json(PROVENANCE_FILE), where=file)
+    return Provenance(git_revision=bundle.manifest.git_revision, dvc_hash=bundle.manifest.dvc_hash)
 
 
 def label_map() -> list[dict[str, object]]:

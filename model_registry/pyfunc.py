@@ -11,7 +11,7 @@ from model_registry.bundle import Bundle
 from model_registry.models import load_segmenter, spacing_mm
 from model_registry.pyfunc_columns import MASK, PATH, REPORT, SCAN
 from model_registry.segmentation_report import report
-from model_registry.training_distribution import envelope_of
+from model_registry.training_distribution import training_distribution_of
 from spine.errors import InvalidValueError
 from spine.settings import settings
 from spine.storage import strict_json
@@ -36,7 +36,7 @@ class ScanModel:
         bundle.verify(expected=bundle.digest)
         from spine.nnunet.segmentation import best_device
 
-        self._bundle, self._envelope = bundle, envelope_of(bundle)
+        self._bundle, self._training_distribution = bundle, training_distribution_of(bundle)
         self._segmenter = load_segmenter(bundle, device=best_device(), threads=settings().cpu_threads)
 
     def predict(self, scans: "pd.DataFrame", params: dict[str, Any] | None = None) -> "pd.DataFrame":  # noqa: ARG002
@@ -57,7 +57,13 @@ class ScanModel:
             decoded = self._segmenter.decode(image)
             mask = Path(folder) / "mask.nii.gz"
             write_volume(mask, decoded.labels)
-            found = report(decoded, image, version=None, model_digest=self._bundle.digest, envelope=self._envelope)
+            found = report(
+                decoded,
+                image,
+                version=None,
+                model_digest=self._bundle.digest,
+                training_distribution=self._training_distribution,
+            )
             answer = strict_json(found.model_dump(mode="json"))
             return {MASK: base64.b64encode(mask.read_bytes()).decode(), REPORT: answer}
 

@@ -1,4 +1,4 @@
-"""What every server says of itself, in the depot beside the ledger: which version it answers with, and what failed."""
+"""Reports of the servers, in a blob store beside the ledger: the version that each one serves, and load failures."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from pydantic import ConfigDict
 
 from model_registry.ledger import Event
-from spine.blob_store import Depot, DepotUnreachableError
+from spine.blob_store import BlobStore, BlobStoreUnreachableError
 from spine.errors import SpinelineError
 from spine.values import FormatNumber, Value
 
-DEPOT = "replicas"
+REPORTS = "replicas"
 REPORTED_EVERY_S = 5.0
 FRESH_S = 20.0
 """A server that has said nothing for as long has ended, or is cut off; clocks may differ by less."""
@@ -85,18 +85,18 @@ class ReplicaReport(Value):
 class Replicas:
     """The reports of all servers of one ledger; a report that was read is not read again before it changes."""
 
-    def __init__(self, depot: Depot) -> None:
-        self._depot = depot
+    def __init__(self, blob_store: BlobStore) -> None:
+        self._blob_store = blob_store
         self._read: dict[str, tuple[str, ReplicaReport]] = {}
 
     @property
     def is_remote(self) -> bool:
         """Whether every look costs requests over the network."""
-        return "://" in self._depot.place
+        return "://" in self._blob_store.place
 
     def reports(self) -> list[ReplicaReport]:
-        """Return all reports by name; raises DepotUnreachableError where they can't be looked at."""
-        stamps = {name: stamp for name, stamp in self._depot.listed().items() if name.endswith(".json")}
+        """Return all reports by name; raises BlobStoreUnreachableError where they can't be looked at."""
+        stamps = {name: stamp for name, stamp in self._blob_store.listed().items() if name.endswith(".json")}
         read = {name: self._report(name, stamp) for name, stamp in sorted(stamps.items())}
         self._read = {name: (stamps[name], report) for name, report in read.items() if report is not None}
         return [report for _, report in self._read.values()]
@@ -107,19 +107,19 @@ class Replicas:
 
     def write(self, report: ReplicaReport) -> None:
         """Put a server's report in the place of its last one."""
-        self._depot.replace(f"{report.name}.json", (report.model_dump_json() + "\n").encode())
+        self._blob_store.replace(f"{report.name}.json", (report.model_dump_json() + "\n").encode())
 
     def remove(self, name: str) -> None:
         """Remove the report of a server that has ended."""
-        self._depot.remove(f"{name}.json")
+        self._blob_store.remove(f"{name}.json")
 
     def _report(self, name: str, stamp: str) -> ReplicaReport | None:
         known = self._read.get(name)
         if known is not None and known[0] == stamp:
             return known[1]
         try:
-            return ReplicaReport.from_json(self._depot.read(name).decode(errors="replace"), where=name)
-        except DepotUnreachableError:
+            return ReplicaReport.from_json(self._blob_store.read(name).decode(errors="replace"), where=name)
+        except BlobStoreUnreachableError:
             raise
         except SpinelineError:
             # Removed since it was listed, or no report at all.

@@ -6,7 +6,7 @@ import numpy as np
 from nibabel.orientations import io_orientation
 from numpy.typing import NDArray
 
-from model_registry.training_distribution import Envelope
+from model_registry.training_distribution import TrainingDistribution
 from spine.postprocessing import flags
 from spine.volume.grid import Grid
 from spine.volume.nifti import Volume
@@ -40,21 +40,28 @@ _MOST_UNLIKE: Final = 0.5  # in training it is 0.01; noise, screws and frail bon
 _ENOUGH_VOXELS: Final = 50
 
 
-def scan_flags(scan: Volume, labels: Volume, *, envelope: Envelope) -> dict[str, str]:
+def scan_flags(scan: Volume, labels: Volume, *, training_distribution: TrainingDistribution) -> dict[str, str]:
     """Return the flags of a whole scan, each with a sentence that says what was found and what was expected.
 
     ``scan`` (i, j, k) in HU and ``labels`` (i, j, k) lie on one grid. Of a large scan up to some two million voxels
     are looked at, evenly spread.
     """
-    found = {OUTSIDE_SPACING: _spacing(scan.grid, envelope), OUTSIDE_HU: _values(scan, labels, envelope)}
+    found = {
+        OUTSIDE_SPACING: _spacing(scan.grid, training_distribution),
+        OUTSIDE_HU: _values(scan, labels, training_distribution),
+    }
     return {flag: remark for flag, remark in found.items() if remark}
 
 
-def _spacing(grid: Grid, envelope: Envelope) -> str | None:
+def _spacing(grid: Grid, training_distribution: TrainingDistribution) -> str | None:
     edges = np.zeros(3)
     edges[io_orientation(grid.matrix)[:, 0].astype(int)] = grid.spacing_mm
     for axis, edge, least, most in zip(
-        _AXES, edges.tolist(), envelope.least_spacing_mm, envelope.largest_spacing_mm, strict=True
+        _AXES,
+        edges.tolist(),
+        training_distribution.least_spacing_mm,
+        training_distribution.largest_spacing_mm,
+        strict=True,
     ):
         # Headers keep spacings as 32-bit numbers: 1.25 times 1.2 is 1.5000001 there.
         if not round(least * _FINER, 4) <= round(edge, 4) <= round(most * _COARSER, 4):
@@ -63,10 +70,10 @@ def _spacing(grid: Grid, envelope: Envelope) -> str | None:
     return None
 
 
-def _values(scan: Volume, labels: Volume, envelope: Envelope) -> str | None:
+def _values(scan: Volume, labels: Volume, training_distribution: TrainingDistribution) -> str | None:
     step = max(1, int((scan.array.size / _SAMPLES) ** (1 / 3)))
     values = _sampled(scan.array, step)
-    low, middle, high = envelope.bone_hu
+    low, middle, high = training_distribution.bone_hu
     dark, bone = float((values < low).mean()), float((values > middle).mean())
     if dark < _LEAST_DARK:
         return f"{dark:.2%} of the voxels lie below {low:.0f}: air and fat are missing, is it a CT in HU?"

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from model_registry.scan_flags import DEFINITIONS, NOT_COMPARED, NOTHING_FOUND, SCAN_DEFINITIONS, scan_flags
-from model_registry.training_distribution import Envelope
+from model_registry.training_distribution import TrainingDistribution
 from spine.labels import NAMES, VERTEBRAE
 from spine.postprocessing.decoding import Decoded, Named
 from spine.postprocessing.flags import DEFINITIONS as VERTEBRA_DEFINITIONS
@@ -81,17 +81,22 @@ class SegmentationReport(Value):
 
 
 def report(
-    decoded: Decoded, scan: Volume, *, version: int | None, model_digest: str, envelope: Envelope | None
+    decoded: Decoded,
+    scan: Volume,
+    *,
+    version: int | None,
+    model_digest: str,
+    training_distribution: TrainingDistribution | None,
 ) -> SegmentationReport:
     """Describe the mask of a scan (i, j, k) in HU, both on one grid.
 
-    ``envelope`` is that of the version's bundle; without one the scan is not compared with the training, which the
-    remarks say.
+    ``training_distribution`` is that of the version's bundle; without one the scan is not compared with the training
+    data, which the remarks state.
     """
     vertebrae = tuple(_finding(named) for named in decoded.vertebrae if named.voxels)
     flagged = {} if vertebrae else {NOTHING_FOUND: "no vertebra was found: is a spine in view, and is it a CT in HU?"}
-    if envelope is not None:
-        flagged |= scan_flags(scan, decoded.labels, envelope=envelope)
+    if training_distribution is not None:
+        flagged |= scan_flags(scan, decoded.labels, training_distribution=training_distribution)
     return SegmentationReport(
         version=version,
         model_digest=model_digest,
@@ -99,7 +104,7 @@ def report(
         vertebrae=vertebrae,
         stray_voxels={NAMES[label]: count for label, count in sorted(decoded.strays.items())},
         flags=tuple(flagged),
-        remarks=tuple(flagged.values()) + ((NOT_COMPARED,) if envelope is None else ()),
+        remarks=tuple(flagged.values()) + ((NOT_COMPARED,) if training_distribution is None else ()),
     )
 
 

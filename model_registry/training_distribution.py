@@ -12,7 +12,7 @@ from spine.values import Value
 FINGERPRINT = f"{MODEL_FOLDER}/dataset_fingerprint.json"
 
 
-class Envelope(Value):
+class TrainingDistribution(Value):
     """The training scans of a version; axes are left-right, anterior-posterior, superior-inferior."""
 
     scans: int
@@ -22,7 +22,7 @@ class Envelope(Value):
     """Of the voxels of vertebrae: percentile 0.5, median, percentile 99.5."""
 
 
-def envelope_of(bundle: Bundle) -> Envelope | None:
+def training_distribution_of(bundle: Bundle) -> TrainingDistribution | None:
     """Return what a bundle's network was trained on; None where the bundle holds no fingerprint of its data.
 
     Raises MalformedFileError for a file that is none of nnU-Net's fingerprints.
@@ -33,13 +33,13 @@ def envelope_of(bundle: Bundle) -> Envelope | None:
     return _read(read_json(file, expected="nnU-Net's fingerprint of a data set"), file)
 
 
-def _read(fingerprint: Any, file: Path) -> Envelope:
+def _read(fingerprint: Any, file: Path) -> TrainingDistribution:
     try:
         spacings: list[Sequence[float]] = [tuple(float(edge) for edge in case) for case in fingerprint["spacings"]]
         # nnU-Net's axes run superior-inferior, anterior-posterior, left-right, before it transposes them.
         superior, anterior, right = zip(*spacings, strict=True)
         hu = fingerprint["foreground_intensity_properties_per_channel"]["0"]
-        return Envelope(
+        return TrainingDistribution(
             scans=len(spacings),
             least_spacing_mm=(min(right), min(anterior), min(superior)),
             largest_spacing_mm=(max(right), max(anterior), max(superior)),

@@ -7,11 +7,11 @@ from typing import Any
 from components.serve_model.server_info import running_server, served_version
 from model_registry.aliases import Aliases
 from model_registry.ledger import Event
-from model_registry.ledger_observers import Witness, lost_events, of_servers
+from model_registry.ledger_observers import LedgerObserver, lost_events, of_servers
 from model_registry.lifecycle import Registry
 from model_registry.replicas import ReplicaReport
 from model_registry.state import State, fold
-from spine.blob_store import DepotError
+from spine.blob_store import BlobStoreError
 from spine.errors import SpinelineError
 from spine.storage import short
 
@@ -37,11 +37,11 @@ class Agreement:
         return [*self.lost_events(), *self._of_aliases(), *self._of_servers()]
 
     def lost_events(self) -> Iterator[str]:
-        """Say which witness has seen an event that the ledger no longer has."""
-        witnesses = of_servers(self.replicas)
+        """Say which observer has seen an event that the ledger no longer has."""
+        observers = of_servers(self.replicas)
         if self.aliases is not None and self.aliases.anchor is not None:
-            witnesses.append(Witness("MLflow", *self.aliases.anchor))
-        yield from lost_events(self.events, witnesses)
+            observers.append(LedgerObserver("MLflow", *self.aliases.anchor))
+        yield from lost_events(self.events, observers)
 
     def as_json(self) -> dict[str, Any]:
         """Return all of it as JSON."""
@@ -124,7 +124,7 @@ def _asked(ask: Callable[[], Aliases | None]) -> tuple[Aliases | None, str | Non
 def _reports(registry: Registry) -> tuple[list[ReplicaReport], str | None]:
     try:
         return registry.replicas().reports(), None
-    except DepotError as error:
+    except BlobStoreError as error:
         return [], str(error)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from model_registry.lifecycle import Registry
-from model_registry.training_distribution import envelope_of
+from model_registry.training_distribution import training_distribution_of
 from spine.errors import InvalidValueError
 from spine.settings import settings
 from spine.volume.input_limits import read_scan, require_fitting
@@ -35,5 +35,11 @@ def predict_file(root: Path, *, image: Path, mask: Path, version: int | None, th
     require_fitting(scan.grid, spacing_mm=spacing_mm(bundle), path=image)
     decoded = load_segmenter(bundle, device=best_device(), threads=threads).decode(scan)
     write_volume(mask, decoded.labels)
-    told = report(decoded, scan, version=chosen, model_digest=bundle.digest, envelope=envelope_of(bundle))
+    told = report(
+        decoded,
+        scan,
+        version=chosen,
+        model_digest=bundle.digest,
+        training_distribution=training_distribution_of(bundle),
+    )
     return {"mask": str(mask), **told.model_dump(mode="json")}

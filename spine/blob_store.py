@@ -1,4 +1,4 @@
-"""A depot: a place of named contents, in a folder or on S3, that several machines read and write at once."""
+"""A blob store: a place of named contents, in a folder or on S3, that several machines read and write at once."""
 
 import contextlib
 import errno
@@ -19,29 +19,29 @@ _SETTLES_NS = 100_000_000
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-class DepotError(SpinelineError):
-    """A depot does not give or take a content."""
+class BlobStoreError(SpinelineError):
+    """A blob store does not give or take a content."""
 
     def __init__(self, place: str, *, reason: str, expected: str = "a place that can be read and written") -> None:
         self.place = place
         super().__init__(f"{place}: {' '.join(reason.split())}; expected {expected}")
 
 
-class DepotUnreachableError(DepotError):
-    """A depot gives nothing at all: nobody answers, there are no keys, no such bucket, or a share is not mounted."""
+class BlobStoreUnreachableError(BlobStoreError):
+    """A blob store is unreachable: no answer, no credentials, no such bucket, or a share that is not mounted."""
 
 
-class NotInDepotError(DepotError):
-    """A depot has no content of a name."""
+class BlobMissingError(BlobStoreError):
+    """A blob store has no content of a name."""
 
     def __init__(self, place: str) -> None:
         super().__init__(place, reason="not found", expected="a content of this name")
 
 
-class Depot(Protocol):
+class BlobStore(Protocol):
     """Contents by name; a name may have ``/`` in it, and what begins with a dot is not listed.
 
-    Every method raises DepotUnreachableError where the place is away and DepotError where it refuses.
+    Every method raises BlobStoreUnreachableError where the place is away and BlobStoreError where it refuses.
     """
 
     @property
@@ -52,7 +52,7 @@ class Depot(Protocol):
         """Return the names that begin with ``prefix``, sorted, each with a stamp that changes with its content."""
 
     def read(self, name: str) -> bytes:
-        """Return a content; raises NotInDepotError."""
+        """Return a content; raises BlobMissingError."""
 
     def create(self, name: str, content: bytes) -> bool:
         """Write a content only if nobody has the name, whole or not at all; return False where it is taken."""
@@ -67,16 +67,16 @@ class Depot(Protocol):
         """Write the content of a file."""
 
     def fetch(self, name: str, target: Path) -> None:
-        """Bring a content into a file, whole or not at all; raises NotInDepotError."""
+        """Bring a content into a file, whole or not at all; raises BlobMissingError."""
 
-    def neighbour(self, name: str) -> "Depot":
-        """Return the depot ``name`` beside this one."""
+    def neighbour(self, name: str) -> "BlobStore":
+        """Return the blob store ``name`` beside this one."""
 
 
-class FolderDepot:
+class FolderBlobStore:
     """Contents as files below a folder, which is made when the first one comes.
 
-    With ``anchor``, a folder that must be there already, a share that is not mounted is told from an empty depot.
+    With ``anchor``, a folder that must be there already, a share that is not mounted is told from an empty blob store.
     """
 
     def __init__(self, folder: Path, *, anchor: Path | None = None) -> None:
@@ -136,9 +136,9 @@ class FolderDepot:
         with self._told(name), atomic_file(target) as partial:
             shutil.copyfile(self._path(name), partial)
 
-    def neighbour(self, name: str) -> "FolderDepot":
+    def neighbour(self, name: str) -> "FolderBlobStore":
         """Return the folder beside this one."""
-        return FolderDepot(self._folder.with_name(name), anchor=self._anchor)
+        return FolderBlobStore(self._folder.with_name(name), anchor=self._anchor)
 
     def _path(self, name: str) -> Path:
         return self._folder / checked_name(name)
@@ -147,13 +147,15 @@ class FolderDepot:
     def _told(self, name: str) -> Iterator[None]:
         place = str(self._folder / name)
         if self._anchor and not self._anchor.is_dir():
-            raise DepotUnreachableError(place, reason=f"{self._anchor} is not there", expected="a folder, or its share")
+            raise BlobStoreUnreachableError(
+                place, reason=f"{self._anchor} is not there", expected="a folder, or its share"
+            )
         try:
             yield
         except OSError as error:
             if isinstance(error, FileNotFoundError) and error.filename == place:
-                raise NotInDepotError(place) from error
-            kind = DepotError if error.errno in _REFUSED else DepotUnreachableError
+                raise BlobMissingError(place) from error
+            kind = BlobStoreError if error.errno in _REFUSED else BlobStoreUnreachableError
             raise kind(place, reason=(error.strerror or str(error)).lower()) from error
 
 
@@ -164,19 +166,19 @@ def checked_name(name: str) -> str:
     return name
 
 
-def open_depot(place: str | Path, *, endpoint: str | None = None) -> Depot:
+def open_blob_store(place: str | Path, *, endpoint: str | None = None) -> BlobStore:
     """Open ``s3://bucket/prefix``, or a folder whose parent is there; nothing is asked of it before it is used."""
     url = str(place)
     if url.startswith("s3://"):
-        from spine.s3_blob_store import S3Depot
+        from spine.s3_blob_store import S3BlobStore
 
-        return S3Depot(url, endpoint=endpoint)
+        return S3BlobStore(url, endpoint=endpoint)
     if url.startswith("file://"):
         url = unquote(urlsplit(url).path)
     if "://" in url or not url.strip():
         raise InvalidValueError("place", url, expected="a folder or s3://bucket/prefix")
     folder = Path(url).expanduser().absolute()
-    return FolderDepot(folder, anchor=folder.parent)
+    return FolderBlobStore(folder, anchor=folder.parent)
 
 
 def _stamps(folder: Path, before: str, prefix: str, now_ns: int) -> Iterator[tuple[str, str]]:

@@ -78,7 +78,7 @@ def run_program(work: Callable[[], str]) -> int:
         say(f"error: {error}", level=logging.ERROR)
         return error.exit_code
     except OSError as error:
-        told = told_os_error(error)
+        told = format_os_error(error)
         if told is None:
             raise
         say(f"error: {told}", level=logging.ERROR)
@@ -90,7 +90,7 @@ def run_program(work: Callable[[], str]) -> int:
     return 0
 
 
-def told_os_error(error: OSError) -> str | None:
+def format_os_error(error: OSError) -> str | None:
     """Say in one line what the operating system refused, or None where it is no matter of files."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return str(OutOfSpaceError(_path_of(error)))

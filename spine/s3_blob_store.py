@@ -1,4 +1,4 @@
-"""A depot on S3: contents below a prefix of a bucket, created only if absent where the store can do that."""
+"""A blob store on S3: contents below a prefix of a bucket, created only if absent where the store can do that."""
 
 import contextlib
 import time
@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from spine.blob_store import DepotError, DepotUnreachableError, NotInDepotError, checked_name
+from spine.blob_store import BlobMissingError, BlobStoreError, BlobStoreUnreachableError, checked_name
 from spine.errors import InvalidValueError
 from spine.s3 import IMPATIENT, code_of, open_client, split_url
 from spine.storage import atomic_file
@@ -23,7 +23,7 @@ _UNDECIDED_TRIES, _UNDECIDED_PAUSE_S = 5, 0.2
 _REFUSED = ("AccessDenied", "403", "Forbidden", "NotImplemented", "501", "MethodNotAllowed")
 
 
-class S3Depot:
+class S3BlobStore:
     """Contents as objects; credentials come from boto3's own chain, and nothing is asked before the first use."""
 
     def __init__(self, url: str, *, endpoint: str | None) -> None:
@@ -55,7 +55,7 @@ class S3Depot:
             return content
 
     def create(self, name: str, content: bytes) -> bool:
-        """Put an object by ``If-None-Match: *``; raises DepotError where the store overwrites in spite of it.
+        """Put an object by ``If-None-Match: *``; raises BlobStoreError where the store overwrites in spite of it.
 
         Where an answer got lost on its way, and the store has what was sent, it was taken.
         """
@@ -82,13 +82,13 @@ class S3Depot:
         with self._told(name), atomic_file(target) as partial:
             self._client.download_file(self._bucket, self._key(name), str(partial))
 
-    def neighbour(self, name: str) -> "S3Depot":
-        """Return the depot of the prefix beside this one's; raises InvalidValueError where this is a whole bucket."""
+    def neighbour(self, name: str) -> "S3BlobStore":
+        """Return the blob store of a sibling prefix; raises InvalidValueError if this one is a whole bucket."""
         if not self._prefix:
             raise InvalidValueError("place", self.place, expected="s3://bucket/prefix: others lie beside it")
         above = self._prefix.rpartition("/")[0]
         url = "/".join(part for part in (f"s3://{self._bucket}", above, name) if part)
-        return S3Depot(url, endpoint=self._endpoint)
+        return S3BlobStore(url, endpoint=self._endpoint)
 
     @cached_property
     def _client(self) -> Any:
@@ -102,7 +102,7 @@ class S3Depot:
         if self._is_conditional:
             return
         if all(self._is_created(_PROBE, content) for content in _PROBE_CONTENTS):
-            raise DepotError(
+            raise BlobStoreError(
                 self.place,
                 reason="the store overwrites what is to be created only if absent",
                 expected="a store that honours If-None-Match",
@@ -130,7 +130,7 @@ class S3Depot:
     def _is_there(self, name: str, content: bytes, *, else_raise: Exception) -> bool:
         try:
             return self.read(name) == content
-        except NotInDepotError:
+        except BlobMissingError:
             raise else_raise from None
 
     @contextlib.contextmanager
@@ -144,11 +144,11 @@ class S3Depot:
         except ClientError as error:
             code = code_of(error)
             if code in _MISSING:
-                raise NotInDepotError(place) from error
-            kind = DepotError if code in _REFUSED else DepotUnreachableError
+                raise BlobMissingError(place) from error
+            kind = BlobStoreError if code in _REFUSED else BlobStoreUnreachableError
             raise kind(place, reason=f"the store answered {code}") from error
         except (BotoCoreError, Boto3Error) as error:
-            raise DepotUnreachableError(place, reason=str(error), expected="a store that answers") from error
+            raise BlobStoreUnreachableError(place, reason=str(error), expected="a store that answers") from error
 
 
 def _until_decided(put: Callable[[], None]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from spine import progress
 from spine.errors import SpinelineError
-from spine.logs import say, setup, told_os_error
+from spine.logs import format_os_error, say, setup
 from spine.settings import settings
 from spine.transience import is_transient
 
@@ -37,6 +37,6 @@ def run_step(step: str, work: Callable[[], str]) -> str:
 
 def _message(error: Exception) -> str:
     """Return an error as one line, with its class unless the message was written for users."""
-    expected = told_os_error(error) if isinstance(error, OSError) else None
+    expected = format_os_error(error) if isinstance(error, OSError) else None
     text = expected or (str(error) if isinstance(error, SpinelineError) else f"{type(error).__name__}: {error}")
     return " ".join(text.split())

@@ -14,7 +14,7 @@ from scipy.ndimage import zoom
 from benchmarks.reader_flags.planting import Planted, planted
 from model_registry.scan_flags import OUTSIDE_HU, scan_flags
 from model_registry.segmentation_report import FLAG_NAMES, report
-from model_registry.training_distribution import Envelope
+from model_registry.training_distribution import TrainingDistribution
 from spine.labels import MAX_LABEL
 from spine.phantom import make_scan
 from spine.postprocessing.choice import NOTHING, apply
@@ -29,7 +29,7 @@ from spine.volume.nifti import Volume, read_image, read_labels
 Case = tuple[str, Volume, Volume]
 REAL = ("abdomen_3mm", "l3_crop_pir")
 SPACINGS = ((3.0, 3.0, 3.0), (2.0, 2.0, 2.0), (1.5, 1.5, 5.0))
-TRAINED = Envelope(
+TRAINED = TrainingDistribution(
     scans=871, least_spacing_mm=(1.5,) * 3, largest_spacing_mm=(1.5,) * 3, bone_hu=(-83.0, 276.0, 1442.0)
 )
 """Of the real data set, from its plans."""
@@ -88,7 +88,11 @@ def false_alarms(cases: Sequence[Case]) -> None:
     vertebrae = 0
     for _, image, labels in cases:
         told = report(
-            decoded_of(Planted("none", labels, (), labels, None)), image, version=1, model_digest="", envelope=TRAINED
+            decoded_of(Planted("none", labels, (), labels, None)),
+            image,
+            version=1,
+            model_digest="",
+            training_distribution=TRAINED,
         )
         vertebrae += len(told.vertebrae)
         raised.update(told.raised())
@@ -130,7 +134,9 @@ def wrong_values(cases: Sequence[Case]) -> None:
             "clipped to -200..200": np.clip(hu, -200, 200),
             "right, clipped to -1000..1000": np.clip(hu, -1000, 1000),
         }.items():
-            caught[name] += OUTSIDE_HU in scan_flags(Volume(array=array, grid=image.grid), labels, envelope=TRAINED)
+            caught[name] += OUTSIDE_HU in scan_flags(
+                Volume(array=array, grid=image.grid), labels, training_distribution=TRAINED
+            )
     print(f"{OUTSIDE_HU}:")
     for name, count in caught.items():
         print(f"  {name}: {count} of {len(cases)}")
@@ -186,7 +192,7 @@ def report_s() -> float:
     spent = []
     for _ in range(5):
         started = time.perf_counter()
-        report(decoded, image, version=1, model_digest="", envelope=TRAINED)
+        report(decoded, image, version=1, model_digest="", training_distribution=TRAINED)
         spent.append(time.perf_counter() - started)
     return sorted(spent)[2]
 

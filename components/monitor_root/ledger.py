@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from model_registry.ledger import Event, Kind
-from model_registry.ledger_observers import MlflowWitness, Witness, lost_events, of_servers
+from model_registry.ledger_observers import LedgerObserver, MlflowObserver, lost_events, of_servers
 from model_registry.lifecycle import Registry
 from model_registry.replicas import ReplicaReport
 from model_registry.state import fold
-from spine.blob_store import DepotUnreachableError
+from spine.blob_store import BlobStoreUnreachableError
 from spine.errors import SpinelineError
 from spine.settings import Settings
 
@@ -32,7 +32,7 @@ class LedgerStanding:
     strays: int = 0
     """Files among the events that are none."""
     lost: int = 0
-    """Witnesses (servers, MLflow) that have seen an event which the ledger lacks."""
+    """Observers (servers, MLflow) that have seen an event which the ledger lacks."""
 
 
 class RegistryWatch:
@@ -43,24 +43,24 @@ class RegistryWatch:
         self._replicas = self._registry.replicas()
         self._problem: str | None = None
         # One that did not answer once says nothing any more, so each look has a new one.
-        self._mlflow: Callable[[], MlflowWitness] = lambda: MlflowWitness(
+        self._mlflow: Callable[[], MlflowObserver] = lambda: MlflowObserver(
             services.mlflow_uri_below(root), model_name=services.model_name
         )
 
     def reports(self) -> list[ReplicaReport]:
-        """Return what every server says of itself, silent ones too; raises DepotError."""
+        """Return what every server says of itself, silent ones too; raises BlobStoreError."""
         return self._replicas.reports()
 
     def look(self) -> LedgerStanding:
         """Return how the ledger stands."""
         # Asked before the ledger is read: an event that is made meanwhile is not a lost one.
-        witnesses = self._witnesses()
+        observers = self._observers()
         try:
             events = self._registry.history()
             state = fold(events)
         except SpinelineError as error:
             self._tell(str(error))
-            return LedgerStanding(is_reachable=not isinstance(error, DepotUnreachableError))
+            return LedgerStanding(is_reachable=not isinstance(error, BlobStoreUnreachableError))
         self._tell(None)
         return LedgerStanding(
             is_reachable=True,
@@ -70,7 +70,7 @@ class RegistryWatch:
             before=state.before,
             newest=events[-1] if events else None,
             strays=len(self._registry.strays()),
-            lost=len(list(lost_events(events, witnesses))),
+            lost=len(list(lost_events(events, observers))),
         )
 
     def _tell(self, problem: str | None) -> None:
@@ -78,5 +78,5 @@ class RegistryWatch:
             _LOG.error("the ledger can't be followed: %s", problem)
         self._problem = problem
 
-    def _witnesses(self) -> list[Witness]:
+    def _observers(self) -> list[LedgerObserver]:
         return [*of_servers(self._registry.present_servers()), *self._mlflow().seen()]

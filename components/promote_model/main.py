@@ -8,7 +8,7 @@ from model_registry import promotion
 from model_registry.actors import require_person
 from model_registry.aliases import mirror_soon
 from model_registry.bundle import Bundle
-from model_registry.dry_run import Rehearsal, rehearse, rehearse_rollback
+from model_registry.dry_run import DryRun, dry_run, dry_run_rollback
 from model_registry.errors import ReplicasBehindError
 from model_registry.lifecycle import Registry
 from model_registry.promotion import DEADLINE_S, Change, Golden
@@ -62,14 +62,14 @@ def roll_back(*, root: Path, to: int | None, reason: str, services: Settings, de
         )
 
 
-def rehearse_promotion(*, root: Path, version: int, services: Settings) -> Rehearsal:
+def dry_run_promotion(*, root: Path, version: int, services: Settings) -> DryRun:
     """Make the checks of a promotion and say what would happen; nothing is changed."""
-    return rehearse(Registry.at(root, services), version, golden=golden_case(services))
+    return dry_run(Registry.at(root, services), version, golden=golden_case(services))
 
 
-def rehearse_roll_back(*, root: Path, to: int | None, services: Settings) -> Rehearsal:
+def dry_run_roll_back(*, root: Path, to: int | None, services: Settings) -> DryRun:
     """Make the checks of a rollback and say what would happen; nothing is changed."""
-    return rehearse_rollback(Registry.at(root, services), to, golden=golden_case(services))
+    return dry_run_rollback(Registry.at(root, services), to, golden=golden_case(services))
 
 
 def golden_case(services: Settings) -> Golden:

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from model_registry.bundle import MANIFEST_FILE, MODEL_FOLDER, Bundle, BundleManifest, list_files
-from model_registry.provenance import LABELS_FILE, ORIGINS_FILE, Origins, label_map
+from model_registry.provenance import LABELS_FILE, PROVENANCE_FILE, Provenance, label_map
 from model_registry.verdict import Verdict
 from spine.dataset import MANIFEST_FILE as DATASET_MANIFEST
 from spine.nnunet.workspace import PLANS_NAME, Workspace
@@ -44,7 +44,7 @@ class Ingredients:
     checkpoints: Sequence[FoldCheckpoint]
     evaluation: EvaluationRecord
     verdict: Verdict
-    origins: Origins
+    provenance: Provenance
     trained_at: datetime
 
     @property
@@ -103,7 +103,7 @@ def _copy_evidence(folder: Path, made_of: Ingredients) -> None:
 
 def _write_records(folder: Path, made_of: Ingredients) -> None:
     write_json(folder / "recipe.json", made_of.recipe.stored())
-    write_json(folder / ORIGINS_FILE, made_of.origins.content)
+    write_json(folder / PROVENANCE_FILE, made_of.provenance.content)
     write_json(folder / LABELS_FILE, label_map())
     for name, record in (("dataset", made_of.dataset), ("plan", made_of.plan), ("evaluation", made_of.evaluation)):
         record.write(folder / "records" / f"{name}.json")

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.register_candidate.bundling import Ingredients, candidate_key, make_bundle
-from components.register_candidate.provenance import origins, trained_at
+from components.register_candidate.provenance import provenance, trained_at
 from model_registry.actors import UNKNOWN
 from model_registry.bundle import Bundle
 from model_registry.champion import candidate_evaluation, dataset_of
 from model_registry.lifecycle import Registry
-from model_registry.provenance import origins_of
+from model_registry.provenance import provenance_of
 from model_registry.state import fold
 from model_registry.tracking import candidate_folder_of, deliver, open_store
 from model_registry.verdict import Verdict
@@ -158,7 +158,7 @@ class _Candidate:
             checkpoints=self.checkpoints,
             evaluation=self.evaluation,
             verdict=self.verdict,
-            origins=origins(
+            provenance=provenance(
                 self.root,
                 dataset=dataset,
                 checkpoints=self.checkpoints,
@@ -172,7 +172,7 @@ class _Candidate:
 
     def _tags(self, bundle: Bundle, services: Settings) -> dict[str, str]:
         """Return what MLflow's version says of where it comes from."""
-        where = origins_of(bundle)
+        where = provenance_of(bundle)
         started = next((record.started_from for record in self.checkpoints if record.started_from), None)
         tags = {
             "recipe": self.recipe.name,

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from model_registry.provenance import UNKNOWN, Origins
+from model_registry.provenance import UNKNOWN, Provenance
 from model_registry.tracking import candidate_folder_of
 from spine.journal import JOURNAL_FILE, Entry, JournalReader
 from spine.records import DatasetRevision, FoldCheckpoint
@@ -12,7 +12,7 @@ from spine.records import DatasetRevision, FoldCheckpoint
 _NO_IMAGE = "none"
 
 
-def origins(
+def provenance(
     root: Path,
     *,
     dataset: DatasetRevision,
@@ -20,14 +20,14 @@ def origins(
     run: str,
     fold_runs: dict[int, str],
     image: str | None,
-) -> Origins:
+) -> Provenance:
     """Return where a candidate below ``root`` comes from; ``image`` is that of this step."""
     told: dict[str, str] = {}
     for entry in _entries(candidate_folder_of(root, checkpoints[0])):
         told.update(entry.parameters)
     images = {"train_folds": told.get("image", _NO_IMAGE), "register_candidate": image or _NO_IMAGE}
     folds = {record.fold for record in checkpoints}
-    return Origins(
+    return Provenance(
         code_revision=told.get("code_revision", UNKNOWN),
         images={step: name for step, name in images.items() if name != _NO_IMAGE},
         git_revision=dataset.git_revision,

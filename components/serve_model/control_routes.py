@@ -16,14 +16,14 @@ from components.serve_model.schemas import (
     Approval,
     ApprovalAnswer,
     ChangeAnswer,
+    DryRunAnswer,
     EventAnswer,
     HistoryAnswer,
     Promotion,
-    RehearsalAnswer,
     Rollback,
     VersionsAnswer,
 )
-from model_registry.dry_run import rehearse
+from model_registry.dry_run import dry_run
 from model_registry.evidence_refresh import refresh_evidence_packs
 from model_registry.lifecycle import Registry
 from model_registry.promotion import promote, roll_back
@@ -89,7 +89,7 @@ def _add_promotion(router: APIRouter, control: Control, guard: Guard) -> None:
         "/promotions",
         summary="Promote a version",
         openapi_extra=_takes(Promotion),
-        responses=_told_as(ChangeAnswer | RehearsalAnswer, changes=True),
+        responses=_told_as(ChangeAnswer | DryRunAnswer, changes=True),
     )
     async def promotion(request: Request, caller: Annotated[Caller, Depends(guard.needs("operator"))]) -> Response:
         """Put an approved version in use.
@@ -99,10 +99,10 @@ def _add_promotion(router: APIRouter, control: Control, guard: Guard) -> None:
         """
         body = await _body(request, Promotion)
 
-        def work(registry: Registry) -> ChangeAnswer | RehearsalAnswer:
+        def work(registry: Registry) -> ChangeAnswer | DryRunAnswer:
             golden = control.golden(registry, keep=not body.dry_run)
             if body.dry_run:
-                return RehearsalAnswer.of(rehearse(registry, body.version, golden=golden), root=control.root)
+                return DryRunAnswer.of(dry_run(registry, body.version, golden=golden), root=control.root)
             made = promote(
                 registry,
                 body.version,

@@ -15,7 +15,7 @@ from components.serve_model.errors import DrainingError
 from model_registry.bundle import Bundle
 from model_registry.lifecycle import Registry
 from model_registry.models import check_golden_case, load_segmenter, spacing_mm
-from model_registry.training_distribution import Envelope, envelope_of
+from model_registry.training_distribution import TrainingDistribution, training_distribution_of
 from spine.nnunet.workspace import Workspace
 from spine.volume.grid import Grid
 from spine.volume.nifti import Volume
@@ -97,7 +97,7 @@ class LiveModel:
     recipe: str
     spacing_mm: tuple[float, float, float]
     """Voxel size that the model works at, along left-right, anterior-posterior, superior-inferior."""
-    envelope: Envelope | None
+    training_distribution: TrainingDistribution | None
     """What the scans were like that it was trained on; None for an old bundle that doesn't say."""
     golden_dice: float
     checked_at: str
@@ -217,7 +217,7 @@ class Engine:
             digest=bundle.digest,
             recipe=bundle.manifest.recipe_name,
             spacing_mm=spacing_mm(bundle),
-            envelope=envelope_of(bundle),
+            training_distribution=training_distribution_of(bundle),
             golden_dice=golden_dice,
             checked_at=_now(),
             segmenter=segmenter,

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, StringConstraints
 
 from components.serve_model.errors import RefusedChangeError, ServeError
-from model_registry.dry_run import Rehearsal
+from model_registry.dry_run import DryRun
 from model_registry.errors import (
     BrokenLedgerError,
     ConflictError,
@@ -19,7 +19,7 @@ from model_registry.errors import (
 from model_registry.ledger import Event
 from model_registry.promotion import DEADLINE_S, Change
 from model_registry.state import Life, State
-from spine.blob_store import DepotError
+from spine.blob_store import BlobStoreError
 from spine.errors import SpinelineError, UnknownNameError
 from spine.values import Value
 
@@ -114,17 +114,17 @@ class ApprovalAnswer(Value):
     """Whether the evidence pack was made; `spineline evidence` makes one that is missing."""
 
 
-class RehearsalAnswer(Value):
+class DryRunAnswer(Value):
     """The answer to a dry run: what was checked, and what would happen."""
 
     would_succeed: bool
     lines: tuple[str, ...]
 
     @classmethod
-    def of(cls, rehearsal: Rehearsal, *, root: Path) -> Self:
-        """Describe a rehearsal."""
-        lines = tuple(without_paths(line, root=root) for line in rehearsal.lines())
-        return cls(would_succeed=rehearsal.would_succeed, lines=lines)
+    def of(cls, dry_run: DryRun, *, root: Path) -> Self:
+        """Describe a dry run."""
+        lines = tuple(without_paths(line, root=root) for line in dry_run.lines())
+        return cls(would_succeed=dry_run.would_succeed, lines=lines)
 
 
 class VersionAnswer(Value):
@@ -174,6 +174,6 @@ def without_paths(text: str, *, root: Path) -> str:
 def _status(error: SpinelineError) -> int:
     if isinstance(error, UnknownNameError):
         return 404
-    if isinstance(error, DepotError):
+    if isinstance(error, BlobStoreError):
         return 503
     return 409 if isinstance(error, _CONFLICTS) else 422

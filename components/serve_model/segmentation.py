@@ -78,7 +78,13 @@ def segmentation(
             decoded = _decoded(model, scan, progress)
         progress.enter("writing")
         with telemetry.stage("write"):
-            described = report(decoded, scan, version=model.version, model_digest=model.digest, envelope=model.envelope)
+            described = report(
+                decoded,
+                scan,
+                version=model.version,
+                model_digest=model.digest,
+                training_distribution=model.training_distribution,
+            )
             outcome = _written(decoded, described, folder=folder)
         telemetry.segmented(described)
         return outcome

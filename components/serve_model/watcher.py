@@ -17,14 +17,14 @@ from model_registry.ledger import Event
 from model_registry.lifecycle import Registry
 from model_registry.replicas import LoadFailure, ReplicaReport
 from model_registry.state import State, fold
-from spine.blob_store import DepotUnreachableError
+from spine.blob_store import BlobStoreUnreachableError
 from spine.errors import SpinelineError
 from spine.log_lines import about
 from spine.settings import settings
 
 _LOG = logging.getLogger(__name__)
 _LONGEST_PAUSE_S = 60.0
-_PASSING = (DepotUnreachableError, DrainingError)
+_PASSING = (BlobStoreUnreachableError, DrainingError)
 _REMOTE_POLL_S = 2.0
 """Between two looks at a ledger over the network, where each costs a request."""
 _REPORT_S = 0.5
@@ -99,7 +99,7 @@ class Watcher(threading.Thread):
         self._keep_prefetched()
         due = self._retry_at is not None and time.monotonic() >= self._retry_at
         try:
-            seen = self._registry.glance()
+            seen = self._registry.revision()
         except (SpinelineError, OSError) as error:
             self._seen = None
             self._cut_off(error)

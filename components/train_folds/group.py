@@ -13,7 +13,7 @@ from components.train_folds.devices import Device, Share, assign
 from components.train_folds.outcome import FoldOutcome, State, decisive, log_tail, reason_of, signal_name
 from components.train_folds.worker import FoldJob, FoldProcesses
 from spine.log_lines import about
-from spine.logs import INTERRUPTED, told_os_error
+from spine.logs import INTERRUPTED, format_os_error
 from spine.progress import ProgressEvent, ProgressReader
 from spine.settings import settings
 
@@ -159,7 +159,7 @@ class _Group:
 
 
 def _not_started(error: OSError) -> str:
-    return f"could not be started: {told_os_error(error) or error}"
+    return f"could not be started: {format_os_error(error) or error}"
 
 
 def _threads(shares: Sequence[Share]) -> dict[str, str]:

@@ -21,7 +21,7 @@ from pipelines.cli import (
     versions,
 )
 from spine.errors import SpinelineError, StepFailedError
-from spine.logs import INTERRUPTED, say, setup, told_os_error
+from spine.logs import INTERRUPTED, format_os_error, say, setup
 from spine.settings import opt_out_of_telemetry
 
 app = typer.Typer(
@@ -83,7 +83,7 @@ def run(arguments: list[str]) -> int:
         _refuse(f"{error.filename}: is a file; expected a folder")
         return 2
     except OSError as error:
-        told = told_os_error(error)
+        told = format_os_error(error)
         if told is None:
             raise
         _refuse(told)

@@ -72,21 +72,21 @@ def _tell_version(version: int, *, as_json: bool) -> None:
 
 
 def _facts(found: "Lineage") -> dict[str, object]:
-    origins = found.origins
+    provenance = found.provenance
     return {
         "life": found.life,
         "as of": f"event {found.as_of_event}, {found.as_of}",
         "model digest": found.model_digest,
-        "code": origins.code_revision,
-        "images": ", ".join(f"{step}: {image}" for step, image in origins.images.items()) or None,
-        "data, git revision": origins.git_revision,
-        "data, DVC hash": origins.dvc_hash,
+        "code": provenance.code_revision,
+        "images": ", ".join(f"{step}: {image}" for step, image in provenance.images.items()) or None,
+        "data, git revision": provenance.git_revision,
+        "data, DVC hash": provenance.dvc_hash,
         "data, repository": found.repository,
         "recipe": found.recipe,
         "plan": found.plan,
         "nnU-Net's plans": found.plans_digest,
         "started from version": found.started_from,
-        "MLflow run": origins.run,
+        "MLflow run": provenance.run,
         "environment": found.environment,
         "evaluation": found.evaluation,
         "verdict": f"{found.outcome} ({found.verdict})",
@@ -105,8 +105,8 @@ def _tell_data(data: str, *, as_json: bool) -> None:
             "version": each.version,
             "life": each.life,
             "through_version": each.through,
-            "git_revision": each.origins.git_revision,
-            "dvc_hash": each.origins.dvc_hash,
+            "git_revision": each.provenance.git_revision,
+            "dvc_hash": each.provenance.dvc_hash,
         }
         for each in found
     ]

@@ -86,7 +86,7 @@ def _detach(host: str | None, port: int | None, *, without_tokens: bool) -> None
     """Start the server, or find the one that runs where it was asked for, and wait for the version in use."""
     from model_registry.lifecycle import Registry
     from pipelines.server_process import await_ready, require_place, start_detached
-    from spine.blob_store import DepotError
+    from spine.blob_store import BlobStoreError
 
     root = settings().root_path
     info = start_detached(root, host=host or _HERE, port=port or settings().port, without_tokens=without_tokens)
@@ -94,7 +94,7 @@ def _detach(host: str | None, port: int | None, *, without_tokens: bool) -> None
     ends = f"serving at {info.url} (pid {info.pid}); `spineline serve --stop` ends it"
     try:
         wanted = Registry.at(root, settings()).state().serving
-    except DepotError as error:
+    except BlobStoreError as error:
         wanted = None
         errors.print(f"warning: not waited for a version: {error}", style="yellow", markup=False, soft_wrap=True)
     if wanted is None:

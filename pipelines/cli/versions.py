@@ -8,7 +8,7 @@ from pipelines.cli.output import console, errors, print_json, print_line, print_
 from spine.settings import settings
 
 if TYPE_CHECKING:
-    from model_registry.dry_run import Rehearsal
+    from model_registry.dry_run import DryRun
     from model_registry.ledger import Event
     from model_registry.lifecycle import Registry
     from model_registry.promotion import Change
@@ -68,14 +68,14 @@ def promote(
     Every running server swaps to it without dropping a request. Where one can't, or not within the deadline, the
     version is rolled back automatically, which is on the record too.
     """
-    from components.promote_model.main import promote_model, rehearse_promotion
+    from components.promote_model.main import dry_run_promotion, promote_model
     from model_registry.errors import ReplicasBehindError
     from spine.progress import followed
 
     root, services = settings().root_path, settings()
     with progress_view() as view, followed(view.show):
         if dry_run:
-            return _rehearsed(rehearse_promotion(root=root, version=version, services=services), as_json)
+            return _dry_run(dry_run_promotion(root=root, version=version, services=services), as_json)
         try:
             change = promote_model(root=root, version=version, reason=reason, services=services, deadline_s=deadline)
         except ReplicasBehindError:
@@ -97,13 +97,13 @@ def rollback(
 
     MLflow and the model store may be away meanwhile: every server has the version before the one in use.
     """
-    from components.promote_model.main import rehearse_roll_back, roll_back
+    from components.promote_model.main import dry_run_roll_back, roll_back
     from spine.progress import followed
 
     root, services = settings().root_path, settings()
     with progress_view() as view, followed(view.show):
         if dry_run:
-            return _rehearsed(rehearse_roll_back(root=root, to=to, services=services), as_json)
+            return _dry_run(dry_run_roll_back(root=root, to=to, services=services), as_json)
         change = roll_back(root=root, to=to, reason=reason, services=services, deadline_s=deadline)
     _tell_change(change, as_json)
     return 0
@@ -129,15 +129,15 @@ def _pack(registry: "Registry", version: int) -> None:
     tell(told, style=style)
 
 
-def _rehearsed(rehearsal: "Rehearsal", as_json: bool) -> int:
+def _dry_run(dry_run: "DryRun", as_json: bool) -> int:
     if as_json:
-        checks = [{"name": check.name, "found": check.found, "holds": check.holds} for check in rehearsal.checks]
-        print_json({"checks": checks, "would": list(rehearsal.effects), "would_succeed": rehearsal.would_succeed})
+        checks = [{"name": check.name, "found": check.found, "holds": check.holds} for check in dry_run.checks]
+        print_json({"checks": checks, "would": list(dry_run.effects), "would_succeed": dry_run.would_succeed})
     else:
-        for line in rehearsal.lines():
+        for line in dry_run.lines():
             print_line(line)
         console.print("nothing was changed", highlight=False)
-    return 0 if rehearsal.would_succeed else 2
+    return 0 if dry_run.would_succeed else 2
 
 
 def _tell_change(change: "Change", as_json: bool) -> None:

@@ -12,7 +12,7 @@ from pipelines.cluster.endpoint import Endpoint
 from pipelines.cluster.errors import ClusterError, ConnectionLostError, NotSignedInError, WrongEndpointError
 from pipelines.cluster.forwarding import Forward, forwarded
 from pipelines.cluster.interrupts import ending_signals_interrupt
-from pipelines.cluster.reconnection import Patience, Waits
+from pipelines.cluster.reconnection import Backoff, Patience
 from spine.errors import InvalidValueError
 
 TIMEOUT_S = (5.0, 30.0)
@@ -102,7 +102,7 @@ class Connection:
 
         Raises the last error once ``patience`` (SUBMISSION) has ended, and at once one that no wait mends.
         """
-        waits = Waits(patience or SUBMISSION)
+        waits = Backoff(patience or SUBMISSION)
         while True:
             self._is_insisting = True
             try:

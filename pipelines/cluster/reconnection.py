@@ -27,7 +27,7 @@ class Patience:
     a token that is being renewed. To be had once the right thing has answered."""
 
 
-class Waits:
+class Backoff:
     """The waits of one thing that is tried again and again; each is longer than the one before."""
 
     def __init__(self, patience: Patience) -> None:

@@ -32,14 +32,14 @@ class WorkerDiedError(SpinelineError):
 
 
 @dataclass(frozen=True)
-class Crew:
+class PoolPlan:
     """How many processes work side by side, and with how many threads each; none is this process alone."""
 
     processes: int
     threads: int
 
 
-def crew_for(*, voxels: int, bytes_a_case: int, cases: int, threads: int) -> Crew:
+def crew_for(*, voxels: int, bytes_a_case: int, cases: int, threads: int) -> PoolPlan:
     """Choose as many processes as the threads, the cases and the free memory allow and the work is worth.
 
     ``bytes_a_case`` is what the largest case needs beyond an idle process; ``voxels`` are those of all cases.
@@ -47,11 +47,11 @@ def crew_for(*, voxels: int, bytes_a_case: int, cases: int, threads: int) -> Cre
     fitting = free_memory() // (bytes_a_case + BYTES_A_WORKER)
     processes = min(threads, cases, max(fitting, 1), -(-voxels // _VOXELS_WORTH_A_WORKER))
     if voxels < _VOXELS_WORTH_A_WORKER:
-        return Crew(processes=0, threads=threads)
-    return Crew(processes=processes, threads=max(threads // processes, 1))
+        return PoolPlan(processes=0, threads=threads)
+    return PoolPlan(processes=processes, threads=max(threads // processes, 1))
 
 
-def each_case(work: Work, cases: Mapping[str, int], *, crew: Crew) -> Iterator[str]:
+def each_case(work: Work, cases: Mapping[str, int], *, crew: PoolPlan) -> Iterator[str]:
     """Yield the names of cases as ``work`` on each is done; what it raises is raised here.
 
     ``cases`` maps a name to the bytes that it needs; ``work`` must be picklable. Where a worker dies, the cases that
@@ -74,12 +74,12 @@ def each_case(work: Work, cases: Mapping[str, int], *, crew: Crew) -> Iterator[s
 
 def _alone(work: Work, case: str, *, needed_bytes: int) -> str:
     try:
-        return next(_in_pool(work, [case], Crew(processes=1, threads=1)))
+        return next(_in_pool(work, [case], PoolPlan(processes=1, threads=1)))
     except BrokenProcessPool as error:
         raise WorkerDiedError(case, needed_bytes=needed_bytes) from error
 
 
-def _in_pool(work: Work, cases: list[str], crew: Crew) -> Iterator[str]:
+def _in_pool(work: Work, cases: list[str], crew: PoolPlan) -> Iterator[str]:
     context = multiprocessing.get_context("forkserver")
     # Imported once by the server that workers are forked from, not by each of them.
     context.set_forkserver_preload(["spine.nnunet.planning"])

@@ -20,12 +20,12 @@ from model_registry.ledger import Event
 from model_registry.lifecycle import Registry
 from model_registry.lineage import lineage_of
 from model_registry.model_card import model_card
-from model_registry.provenance import Origins
+from model_registry.provenance import Provenance
 from spine.errors import DigestMismatchError, UnknownNameError
 from spine.metrics.scores import Evaluation, FoundVertebra
 from spine.storage import digest_bytes, read_json, write_json, write_text
 
-ORIGINS = Origins(code_revision="c" * 40, git_revision="1" * 40, dvc_hash="2" * 32)
+PROVENANCE = Provenance(code_revision="c" * 40, git_revision="1" * 40, dvc_hash="2" * 32)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def version(registry: Registry, write_evidence: Callable[..., Bundle]) -> Bundle
     write_text(folder / "environment.txt", "# python 3.11\ntorch==2.13.0+cpu\nPyYAML==6.0.3\nspineline==0.1.0\n")
     write_text(folder / "report.html", "<html>")
     write_text(folder / "python_env.yaml", "python: 3.11.2\n")
-    write_json(folder / "lineage.json", ORIGINS.model_dump(mode="json"))
+    write_json(folder / "lineage.json", PROVENANCE.model_dump(mode="json"))
     content = read_json(folder / MANIFEST_FILE, expected="a manifest")
     write_json(folder / MANIFEST_FILE, {**content, "files": list_files(folder)})
     bundle = Bundle(folder)

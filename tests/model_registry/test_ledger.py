@@ -18,7 +18,7 @@ import pytest
 
 from model_registry.errors import BrokenLedgerError, ConflictError
 from model_registry.ledger import Event, Ledger, file_name, next_event, number_of
-from spine.blob_store import FolderDepot
+from spine.blob_store import FolderBlobStore
 
 CHILD = """
 import os, sys, time
@@ -29,7 +29,7 @@ if sys.argv[2] == "before":
     blob_store.os.link = lambda *_: (print("writing", flush=True), time.sleep(60))
 else:
     blob_store.Path.unlink = lambda *_, **__: (print("writing", flush=True), time.sleep(60))
-place = ledger.Ledger(blob_store.FolderDepot(Path(sys.argv[1])))
+place = ledger.Ledger(blob_store.FolderBlobStore(Path(sys.argv[1])))
 place.append(ledger.next_event(place.events(), kind="register", version=7, actor="child", reason="r",
                                serving=(None, None), evidence="sha256:e", bundle="b"))
 """
@@ -53,14 +53,14 @@ def following(events: list[Event], *, actor: str = "ann", version: int | None = 
 
 def filled(folder: Path, count: int = 4, *, actor: str = "ann") -> Ledger:
     """Write events, and return a ledger that has not read them yet."""
-    ledger = Ledger(FolderDepot(folder))
+    ledger = Ledger(FolderBlobStore(folder))
     for _ in range(count):
         ledger.append(following(ledger.events(), actor=actor))
-    return Ledger(FolderDepot(folder))
+    return Ledger(FolderBlobStore(folder))
 
 
 def race_in_process(folder: str, actor: str, start: object, results: object) -> None:
-    ledger = Ledger(FolderDepot(Path(folder)))
+    ledger = Ledger(FolderBlobStore(Path(folder)))
     event = following(ledger.events(), actor=actor)
     start.wait()  # type: ignore[attr-defined]
     try:
@@ -71,7 +71,7 @@ def race_in_process(folder: str, actor: str, start: object, results: object) -> 
 
 
 def test_a_ledger_that_was_never_written_is_empty(tmp_path: Path) -> None:
-    assert Ledger(FolderDepot(tmp_path / "none")).events() == []
+    assert Ledger(FolderBlobStore(tmp_path / "none")).events() == []
     assert not (tmp_path / "none").exists()
 
 
@@ -164,7 +164,7 @@ def test_damage_is_named_by_the_event_and_its_kind(tmp_path: Path, damage: objec
     filled(tmp_path)
     damage(tmp_path)  # type: ignore[operator]
     with pytest.raises(BrokenLedgerError, match=re.escape(f"event {number} of the ledger {told}")) as raised:
-        Ledger(FolderDepot(tmp_path)).events()
+        Ledger(FolderBlobStore(tmp_path)).events()
     assert "\n" not in str(raised.value)
 
 
@@ -191,12 +191,12 @@ def test_what_was_repaired_is_read_again(tmp_path: Path) -> None:
 def test_a_glance_differs_where_anything_was_added_changed_or_removed(tmp_path: Path) -> None:
     ledger = filled(tmp_path)
     time.sleep(0.15)
-    seen = [ledger.glance()]
-    assert ledger.glance() == seen[0]
+    seen = [ledger.revision()]
+    assert ledger.revision() == seen[0]
     for damage in (change, no_file(3), lambda folder: copy(folder, 2, 4)):
         damage(tmp_path)
-        assert ledger.glance() not in seen
-        seen.append(ledger.glance())
+        assert ledger.revision() not in seen
+        seen.append(ledger.revision())
 
 
 @pytest.mark.parametrize("name", ["README.txt", "3.json", "0000003.json", "000003 (copy).json", "000000.json", "a/b"])
@@ -221,7 +221,7 @@ def test_events_beyond_a_million_come_in_order() -> None:
 def test_a_ledger_written_by_an_earlier_release_is_read_and_continued(tmp_path: Path) -> None:
     """The bytes on disk are what other releases write and read: they never change."""
     (tmp_path / "000001.json").write_text(EARLIER + "\n")
-    ledger = Ledger(FolderDepot(tmp_path))
+    ledger = Ledger(FolderBlobStore(tmp_path))
     (event,) = ledger.events()
     assert (event.digest, event.actor) == (EARLIER_DIGEST, "tester")
     ledger.append(following([event]))
@@ -278,7 +278,7 @@ def test_of_processes_at_once_exactly_one_takes_a_number(tmp_path: Path) -> None
         child.join()
     winners = [actor for actor, text in told.items() if text == "won"]
     assert len(winners) == 1
-    assert Ledger(FolderDepot(tmp_path)).events()[-1].actor == winners[0]
+    assert Ledger(FolderBlobStore(tmp_path)).events()[-1].actor == winners[0]
     assert all(f"by {winners[0]}" in text for text in told.values() if text != "won")
 
 

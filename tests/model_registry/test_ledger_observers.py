@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from model_registry.errors import LostEventsError
-from model_registry.ledger_observers import MlflowWitness, Witness
+from model_registry.ledger_observers import LedgerObserver, MlflowObserver
 from model_registry.lifecycle import Registry
 from spine.settings import Settings
 
@@ -55,13 +55,13 @@ def server() -> Iterator[str]:
 
 def test_a_local_database_tells_the_newest_event_that_it_was_told_of(tmp_path: Path) -> None:
     uri = make_database(tmp_path / "mlflow.db")
-    assert MlflowWitness(uri, model_name="model").seen() == [Witness("MLflow", 7, "sha256:abc")]
-    assert MlflowWitness(uri, model_name="another").seen() == []
+    assert MlflowObserver(uri, model_name="model").seen() == [LedgerObserver("MLflow", 7, "sha256:abc")]
+    assert MlflowObserver(uri, model_name="another").seen() == []
 
 
 def test_a_server_tells_it_too(server: str) -> None:
-    assert MlflowWitness(server, model_name="model").seen() == [Witness("MLflow", 7, "sha256:abc")]
-    assert MlflowWitness(server, model_name="another").seen() == []
+    assert MlflowObserver(server, model_name="model").seen() == [LedgerObserver("MLflow", 7, "sha256:abc")]
+    assert MlflowObserver(server, model_name="another").seen() == []
 
 
 def test_who_does_not_answer_is_asked_once_and_keeps_nobody(tmp_path: Path) -> None:
@@ -73,8 +73,8 @@ def test_who_does_not_answer_is_asked_once_and_keeps_nobody(tmp_path: Path) -> N
             f"http://127.0.0.1:{silent.getsockname()[1]}",
             "postgresql://nobody@127.0.0.1/none",
         ):
-            witness, began = MlflowWitness(uri, model_name="model"), time.monotonic()
-            assert [witness.seen() for _ in range(20)] == [[]] * 20
+            observer, began = MlflowObserver(uri, model_name="model"), time.monotonic()
+            assert [observer.seen() for _ in range(20)] == [[]] * 20
             assert time.monotonic() - began < 15, "every one of the 20 questions waited"
     assert not (tmp_path / "absent.db").exists()
 

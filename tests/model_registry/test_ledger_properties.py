@@ -12,7 +12,7 @@ from hypothesis import strategies as some
 
 from model_registry.errors import BrokenLedgerError
 from model_registry.ledger import Event, Ledger, file_name, next_event
-from spine.blob_store import FolderDepot
+from spine.blob_store import FolderBlobStore
 
 COUNT = 5
 PLACES = some.integers(1, COUNT)
@@ -87,7 +87,7 @@ def write(folder: Path, files: Files) -> None:
 @given(damage=edits() | forgeries() | swaps() | removals | moves | insertions)
 def test_one_edit_removal_swap_or_insertion_is_named_or_harmless(folder: Path, damage: Damage) -> None:
     write(folder, FILES)
-    reader = Ledger(FolderDepot(folder))
+    reader = Ledger(FolderBlobStore(folder))
     assert reader.events() == OURS
     files = dict(FILES)
     damage(files)
@@ -104,7 +104,7 @@ def test_one_edit_removal_swap_or_insertion_is_named_or_harmless(folder: Path, d
 def read_anew(folder: Path, *, last_is_harmed: bool) -> None:
     """Who never read it before sees as much, but for the last event: nothing follows it that could tell."""
     try:
-        events = Ledger(FolderDepot(folder)).events()
+        events = Ledger(FolderBlobStore(folder)).events()
     except BrokenLedgerError:
         return
     assert events == OURS or (last_is_harmed and events[: COUNT - 1] == OURS[:-1])

@@ -11,7 +11,7 @@ from model_registry.bundle import Bundle
 from model_registry.errors import BrokenLedgerError, ConflictError
 from model_registry.ledger import Event, Ledger, next_event
 from model_registry.lifecycle import Registry
-from spine.blob_store import Depot, DepotUnreachableError, open_depot
+from spine.blob_store import BlobStore, BlobStoreUnreachableError, open_blob_store
 from spine.errors import SpinelineError
 from spine.settings import Settings
 
@@ -27,8 +27,8 @@ def following(events: list[Event], *, actor: str = "ann") -> Event:
     )  # fmt: skip
 
 
-def filled(depot: Depot, count: int) -> Ledger:
-    ledger, events = Ledger(depot), []
+def filled(blob_store: BlobStore, count: int) -> Ledger:
+    ledger, events = Ledger(blob_store), []
     for _ in range(count):
         events.append(following(events))
         ledger.append(events[-1])
@@ -41,9 +41,9 @@ def gets_of(seen: list[str]) -> int:
 
 def test_events_are_read_once_however_often_the_ledger_is(bucket: str, relay: MakeRelay) -> None:
     endpoint, seen = relay()
-    depot = open_depot(f"s3://{bucket}/a/ledger", endpoint=endpoint)
-    filled(depot, 12)
-    ledger = Ledger(depot)
+    blob_store = open_blob_store(f"s3://{bucket}/a/ledger", endpoint=endpoint)
+    filled(blob_store, 12)
+    ledger = Ledger(blob_store)
     seen.clear()
     events = ledger.events()
     assert (len(events), gets_of(seen)) == (12, 12)
@@ -57,35 +57,35 @@ def test_events_are_read_once_however_often_the_ledger_is(bucket: str, relay: Ma
 
 def test_a_glance_reads_no_event_and_tells_of_each_change(bucket: str, relay: MakeRelay) -> None:
     endpoint, seen = relay()
-    depot = open_depot(f"s3://{bucket}/a/ledger", endpoint=endpoint)
-    ledger = filled(depot, 3)
+    blob_store = open_blob_store(f"s3://{bucket}/a/ledger", endpoint=endpoint)
+    ledger = filled(blob_store, 3)
     seen.clear()
-    before = ledger.glance()
-    assert ledger.glance() == before
+    before = ledger.revision()
+    assert ledger.revision() == before
     ledger.append(following(ledger.events()))
-    after = ledger.glance()
+    after = ledger.revision()
     assert after != before
-    depot.replace("000002.json", b"changed")
-    assert ledger.glance() not in (before, after)
+    blob_store.replace("000002.json", b"changed")
+    assert ledger.revision() not in (before, after)
     assert gets_of(seen) == 3, "only the events that were read to append one"
 
 
 def test_an_object_that_was_changed_or_removed_is_named(bucket: str, s3_server: str) -> None:
-    depot = open_depot(f"s3://{bucket}/a/ledger", endpoint=s3_server)
-    ledger = filled(depot, 4)
+    blob_store = open_blob_store(f"s3://{bucket}/a/ledger", endpoint=s3_server)
+    ledger = filled(blob_store, 4)
     ledger.events()
-    sound = depot.read("000002.json")
-    depot.replace("000002.json", sound.replace(b"ann", b"eve"))
+    sound = blob_store.read("000002.json")
+    blob_store.replace("000002.json", sound.replace(b"ann", b"eve"))
     with pytest.raises(BrokenLedgerError, match="event 2 of the ledger was changed"):
         ledger.events()
-    depot.replace("000002.json", sound)
-    depot.remove("000003.json")
+    blob_store.replace("000002.json", sound)
+    blob_store.remove("000003.json")
     with pytest.raises(BrokenLedgerError, match="event 3 of the ledger is missing"):
         ledger.events()
 
 
 def test_who_comes_second_is_told_who_won_and_what_is_served(bucket: str, s3_server: str) -> None:
-    ledger = filled(open_depot(f"s3://{bucket}/a/ledger", endpoint=s3_server), 2)
+    ledger = filled(open_blob_store(f"s3://{bucket}/a/ledger", endpoint=s3_server), 2)
     events = ledger.events()
     ledger.append(following(events, actor="early"))
     with pytest.raises(ConflictError, match="event 3 .* 'register' of version 3 by early, and no version is served"):
@@ -96,7 +96,7 @@ def test_who_comes_second_is_told_who_won_and_what_is_served(bucket: str, s3_ser
 def test_a_store_that_is_away_is_told_in_one_line(tmp_path: Path, credentials: None) -> None:
     services = Settings(ledger="s3://bucket/a/ledger", s3_endpoint="http://127.0.0.1:9")
     with pytest.raises(
-        DepotUnreachableError, match="s3://bucket/a/ledger: Could not connect .*; expected a store that"
+        BlobStoreUnreachableError, match="s3://bucket/a/ledger: Could not connect .*; expected a store that"
     ):
         Registry.at(tmp_path, services).state()
 
@@ -155,16 +155,16 @@ def test_of_two_processes_that_promote_at_once_exactly_one_wins(shared: Registry
 
 
 def test_neighbours_of_the_ledger_lie_beside_it(services: Settings, shared: Registry) -> None:
-    shared.depot("replicas").replace("a.json", b"{}")
-    assert shared.depot("replicas").place == str(services.ledger).removesuffix("ledger") + "replicas"
+    shared.blob_store("replicas").replace("a.json", b"{}")
+    assert shared.blob_store("replicas").place == str(services.ledger).removesuffix("ledger") + "replicas"
     assert len(shared.history()) == 6
     assert shared.strays() == ()
 
 
 def test_a_registry_tells_by_a_glance_that_another_one_promoted(services: Settings, shared: Registry) -> None:
     time.sleep(0.15)
-    before = shared.glance()
-    assert shared.glance() == before
+    before = shared.revision()
+    assert shared.revision() == before
     Registry.at(shared.root, services).promote(1, actor="cy", reason=WHY, expected_serving=None)
-    assert shared.glance() != before
+    assert shared.revision() != before
     assert shared.state().serving == 1

@@ -382,7 +382,7 @@ def test_a_bundle_with_a_manifest_of_its_own_is_not_given_out_as_verified(approv
 def test_two_promotions_at_once_leave_one_winner(approved: Approved, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second one looked at the ledger before the first one wrote to it."""
     from model_registry.ledger import Ledger
-    from spine.blob_store import FolderDepot
+    from spine.blob_store import FolderBlobStore
 
     registry = approved(1, 2)
     stale = registry.history()
@@ -392,4 +392,4 @@ def test_two_promotions_at_once_leave_one_winner(approved: Approved, monkeypatch
         with pytest.raises(ConflictError, match="'promote' of version 1 by ann, and version 1 is served now"):
             registry.promote(2, actor="ben", reason=WHY, expected_serving=None)
     assert registry.state().serving == 1
-    assert len(Ledger(FolderDepot(registry.root / "ledger")).events()) == len(stale) + 1
+    assert len(Ledger(FolderBlobStore(registry.root / "ledger")).events()) == len(stale) + 1

@@ -9,7 +9,7 @@ import pytest
 from model_registry.bundle import MANIFEST_FILE, Bundle, list_files
 from model_registry.lifecycle import Registry
 from model_registry.lineage import lineage_of, versions_on
-from model_registry.provenance import ORIGINS_FILE, Origins
+from model_registry.provenance import PROVENANCE_FILE, Provenance
 from spine.errors import DigestMismatchError, UnknownNameError
 from spine.records import FoldCheckpoint
 from spine.storage import read_json, write_json
@@ -20,11 +20,11 @@ OLD, NEW = "1111111" + "a" * 33, "2222222" + "b" * 33
 def add_lineage(bundle: Bundle, *, revision: str, dvc_hash: str, started_from: str | None) -> Bundle:
     """Give a bundle what the step that registers writes."""
     folder = bundle.folder
-    origins = Origins(
+    provenance = Provenance(
         code_revision="c" * 40, images={"train_folds": "train:1"}, git_revision=revision, dvc_hash=dvc_hash, run="r",
         fold_runs={0: "f"},
     )  # fmt: skip
-    write_json(folder / ORIGINS_FILE, origins.model_dump(mode="json"))
+    write_json(folder / PROVENANCE_FILE, provenance.model_dump(mode="json"))
     FoldCheckpoint(
         plan="p", training="t", fold=0, weights_sha256=bundle.manifest.folds[0], started_from=started_from, epochs=3,
         seconds=1.0, folder="f",
@@ -55,7 +55,7 @@ def through(registry: Registry, *names: str) -> dict[int, int | None]:
 
 def test_a_version_leads_to_code_data_plans_runs_and_to_where_it_began(family: Registry) -> None:
     found = lineage_of(family, 2)
-    assert (found.origins.code_revision, found.origins.git_revision) == ("c" * 40, NEW)
+    assert (found.provenance.code_revision, found.provenance.git_revision) == ("c" * 40, NEW)
     assert found.started_from == 1
     (fold,) = found.folds
     assert (fold.weights, fold.epochs, fold.run) == (family.bundle(2).manifest.folds[0], 3, "f")
@@ -95,8 +95,8 @@ def test_a_bundle_of_an_older_release_is_read_as_far_as_it_goes(
 ) -> None:
     register(1)
     found = lineage_of(registry, 1)
-    assert (found.origins.code_revision, found.origins.run) == ("unknown", None)
-    assert found.origins.git_revision == "0" * 40
+    assert (found.provenance.code_revision, found.provenance.run) == ("unknown", None)
+    assert found.provenance.git_revision == "0" * 40
     assert found.plans_digest is None
     assert through(registry, "0" * 40) == {1: None}
 

@@ -12,7 +12,7 @@ from model_registry.bundle import MANIFEST_FILE, Bundle
 from model_registry.errors import BundleAwayError, NotPromotableError
 from model_registry.lifecycle import Registry
 from model_registry.model_store import ModelStore
-from spine.blob_store import DepotUnreachableError, open_depot
+from spine.blob_store import BlobStoreUnreachableError, open_blob_store
 from spine.errors import DigestMismatchError, InvalidValueError
 from spine.settings import Settings
 from spine.storage import digest_folder, short
@@ -35,7 +35,7 @@ def services(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def store(services: Settings) -> ModelStore:
-    return ModelStore(open_depot(str(services.model_store), endpoint=services.s3_endpoint))
+    return ModelStore(open_blob_store(str(services.model_store), endpoint=services.s3_endpoint))
 
 
 @pytest.fixture
@@ -56,8 +56,8 @@ def server(services: Settings, tmp_path: Path, trainer: Registry) -> Registry:
 
 def away(registry: Registry) -> Registry:
     """The same registry with a model store on a share that is not mounted."""
-    depot = open_depot(registry.root / "share" / "models")
-    return Registry(registry.root, ledger=registry.depot("ledger"), models=ModelStore(depot))
+    blob_store = open_blob_store(registry.root / "share" / "models")
+    return Registry(registry.root, ledger=registry.blob_store("ledger"), models=ModelStore(blob_store))
 
 
 def test_a_registered_bundle_lies_in_the_store_by_its_digest(
@@ -72,24 +72,24 @@ def test_a_registered_bundle_lies_in_the_store_by_its_digest(
 
 
 def test_the_layout_is_the_bundles_own(trainer: Registry, services: Settings) -> None:
-    depot = open_depot(str(services.model_store), endpoint=services.s3_endpoint)
+    blob_store = open_blob_store(str(services.model_store), endpoint=services.s3_endpoint)
     bundle = trainer.bundle(1)
-    names = {name.removeprefix(f"{short(bundle.digest)}/") for name in depot.listed(short(bundle.digest))}
+    names = {name.removeprefix(f"{short(bundle.digest)}/") for name in blob_store.listed(short(bundle.digest))}
     assert names == {*bundle.manifest.files, MANIFEST_FILE}
-    assert depot.read(f"{short(bundle.digest)}/{WEIGHTS}") == b"weights of 1"
+    assert blob_store.read(f"{short(bundle.digest)}/{WEIGHTS}") == b"weights of 1"
 
 
 def test_a_bundle_without_its_manifest_or_a_file_is_not_held_and_is_completed(
     trainer: Registry, store: ModelStore, services: Settings
 ) -> None:
-    depot = open_depot(str(services.model_store), endpoint=services.s3_endpoint)
+    blob_store = open_blob_store(str(services.model_store), endpoint=services.s3_endpoint)
     bundle = trainer.bundle(1)
     for name in (MANIFEST_FILE, WEIGHTS):
-        depot.remove(f"{short(bundle.digest)}/{name}")
+        blob_store.remove(f"{short(bundle.digest)}/{name}")
         assert not store.holds(bundle.digest)
         store.send(bundle)
         assert store.holds(bundle.digest)
-    depot.replace(f"{short(bundle.digest)}/{MANIFEST_FILE}", b"{")
+    blob_store.replace(f"{short(bundle.digest)}/{MANIFEST_FILE}", b"{")
     assert not store.holds(bundle.digest)
 
 
@@ -167,9 +167,9 @@ def test_a_damaged_copy_stays_where_it_is_while_the_store_is_away(server: Regist
 def test_a_store_with_another_content_gives_nothing_and_names_the_file(
     server: Registry, trainer: Registry, services: Settings, name: str
 ) -> None:
-    depot = open_depot(str(services.model_store), endpoint=services.s3_endpoint)
+    blob_store = open_blob_store(str(services.model_store), endpoint=services.s3_endpoint)
     mine, other = (short(trainer.bundle(version).digest) for version in (1, 2))
-    depot.replace(f"{mine}/{name}", depot.read(f"{other}/{name}"))
+    blob_store.replace(f"{mine}/{name}", blob_store.read(f"{other}/{name}"))
     with pytest.raises(BundleAwayError, match=f"{mine}/{name}: digest is"):
         server.bundle(1)
     assert not (server.root / "models" / "1").exists()
@@ -228,7 +228,7 @@ def test_a_bundle_is_in_the_store_before_its_event_is_in_the_ledger(
 ) -> None:
     registry = away(Registry.at(tmp_path / "trainer", services))
     bundle = write_evidence(registry.root / "models" / "1")
-    with pytest.raises(DepotUnreachableError):
+    with pytest.raises(BlobStoreUnreachableError):
         registry.register(version=1, bundle=bundle, actor="ann", reason=WHY)
     assert registry.history() == []
 

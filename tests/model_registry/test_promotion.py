@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from model_registry.bundle import Bundle
-from model_registry.dry_run import rehearse, rehearse_rollback
+from model_registry.dry_run import dry_run, dry_run_rollback
 from model_registry.errors import (
     ConflictError,
     EvidenceError,
@@ -317,28 +317,28 @@ def test_stages_are_told_in_their_order(approved: Approved) -> None:
     assert stages == ["digests", "verdict", "golden case", "event", "servers"]
 
 
-def test_a_rehearsal_tells_checks_and_effects_and_changes_nothing(approved: Approved) -> None:
+def test_a_dry_run_tells_checks_and_effects_and_changes_nothing(approved: Approved) -> None:
     registry = approved(1, 2)
     promote(registry, 1, **WHO, golden=passing, deadline_s=5)
     registry.replicas().write(seen(registry, report("a", version=1, event=5)))
     before = {path: path.read_bytes() for path in sorted(registry.root.rglob("*")) if path.is_file()}
-    rehearsal = rehearse(registry, 2, golden=passing)
-    assert rehearsal.would_succeed
-    assert [check.name for check in rehearsal.checks] == ["state", "digests", "verdict", "golden case"]
-    assert "event 6 of the ledger: promote, from version 1 to version 2" in rehearsal.effects
-    assert any("server a: load beside" in effect and "to version 2" in effect for effect in rehearsal.effects)
+    found = dry_run(registry, 2, golden=passing)
+    assert found.would_succeed
+    assert [check.name for check in found.checks] == ["state", "digests", "verdict", "golden case"]
+    assert "event 6 of the ledger: promote, from version 1 to version 2" in found.effects
+    assert any("server a: load beside" in effect and "to version 2" in effect for effect in found.effects)
     assert {path: path.read_bytes() for path in sorted(registry.root.rglob("*")) if path.is_file()} == before
 
 
-def test_a_rehearsal_names_the_check_that_fails_and_stops_there(approved: Approved) -> None:
+def test_a_dry_run_names_the_check_that_fails_and_stops_there(approved: Approved) -> None:
     registry = approved(1, 2)
     (registry.bundle(2).folder / "policy.json").write_text("{}")
-    failed = rehearse(registry, 2, golden=passing)
+    failed = dry_run(registry, 2, golden=passing)
     assert not failed.would_succeed
     assert failed.lines()[-2].startswith("FAILS: digests") and "policy.json" in failed.lines()[-2]
     assert failed.effects == ("nothing, for this reason",)
-    assert not rehearse_rollback(registry, None, golden=passing).would_succeed
-    assert not rehearse(registry, 1, golden=failing).would_succeed
+    assert not dry_run_rollback(registry, None, golden=passing).would_succeed
+    assert not dry_run(registry, 1, golden=failing).would_succeed
 
 
 def test_evidence_that_gives_another_verdict_is_refused(approved: Approved, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,8 +357,8 @@ def test_reports_are_read_again_only_where_they_changed_and_foreign_files_are_pa
     replicas = registry.replicas()
     registry.root.mkdir()
     replicas.write(report("a", version=1, event=1))
-    registry.depot("replicas").replace("b.json", b"{")
-    registry.depot("replicas").replace("notes.txt", b"by hand")
+    registry.blob_store("replicas").replace("b.json", b"{")
+    registry.blob_store("replicas").replace("notes.txt", b"by hand")
     assert [found.name for found in replicas.reports()] == ["a"]
     replicas.write(report("a", version=2, event=2))
     assert replicas.reports()[0].version == 2
@@ -369,5 +369,5 @@ def test_reports_are_read_again_only_where_they_changed_and_foreign_files_are_pa
 def test_a_report_of_a_newer_server_is_understood(registry: Registry) -> None:
     registry.root.mkdir()
     content = report("a", version=1, event=1).model_dump_json()[:-1] + ', "mood": "good"}'
-    registry.depot("replicas").replace("a.json", content.encode())
-    assert Replicas(registry.depot("replicas")).reports()[0].version == 1
+    registry.blob_store("replicas").replace("a.json", content.encode())
+    assert Replicas(registry.blob_store("replicas")).reports()[0].version == 1

@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 
 from model_registry.scan_flags import OUTSIDE_HU, OUTSIDE_SPACING, scan_flags
-from model_registry.training_distribution import Envelope
+from model_registry.training_distribution import TrainingDistribution
 from spine.phantom import make_scan
 from spine.volume.grid import Grid
 from spine.volume.nifti import Volume, read_image, read_labels
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data"
-TRAINED = Envelope(
+TRAINED = TrainingDistribution(
     scans=871, least_spacing_mm=(1.5, 1.5, 1.5), largest_spacing_mm=(1.5, 1.5, 3.0), bone_hu=(-83.0, 276.0, 1442.0)
 )
 
 
 def flagged(image, labels, *, grid=None):
     volume = Volume(array=image, grid=grid or labels.grid)
-    return scan_flags(volume, Volume(array=labels.array, grid=volume.grid), envelope=TRAINED)
+    return scan_flags(volume, Volume(array=labels.array, grid=volume.grid), training_distribution=TRAINED)
 
 
 @pytest.fixture(scope="module")

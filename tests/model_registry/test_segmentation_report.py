@@ -10,7 +10,7 @@ import pytest
 import components.serve_model
 from model_registry.scan_flags import NOT_COMPARED, NOTHING_FOUND, OUTSIDE_HU, OUTSIDE_SPACING, SCAN_DEFINITIONS
 from model_registry.segmentation_report import FLAG_NAMES, SegmentationReport, report
-from model_registry.training_distribution import Envelope
+from model_registry.training_distribution import TrainingDistribution
 from spine.labels import NAMES, VERTEBRAE
 from spine.phantom import make_scan
 from spine.postprocessing.choice import NOTHING, Postprocessing, apply
@@ -19,13 +19,17 @@ from spine.postprocessing.instances import find_instances
 from spine.postprocessing.label_scores import vote_evidence
 from spine.volume.nifti import Volume
 
-TRAINED = Envelope(scans=9, least_spacing_mm=(3.0,) * 3, largest_spacing_mm=(3.0,) * 3, bone_hu=(-83.0, 276.0, 1442.0))
+TRAINED = TrainingDistribution(
+    scans=9, least_spacing_mm=(3.0,) * 3, largest_spacing_mm=(3.0,) * 3, bone_hu=(-83.0, 276.0, 1442.0)
+)
 
 
-def reported(labels, image, *, postprocessing=NOTHING, envelope=TRAINED):
+def reported(labels, image, *, postprocessing=NOTHING, training_distribution=TRAINED):
     found = find_instances(labels)
     decoded = apply(labels, postprocessing=postprocessing, evidence=vote_evidence(found), instances=found)
-    return decoded, report(decoded, image, version=3, model_digest="sha256:1", envelope=envelope)
+    return decoded, report(
+        decoded, image, version=3, model_digest="sha256:1", training_distribution=training_distribution
+    )
 
 
 @pytest.fixture(scope="module")
@@ -74,24 +78,24 @@ def test_what_was_removed_is_not_told_and_what_belongs_to_nothing_is(scan):
 def test_flags_of_the_scan_come_with_a_remark_each(scan):
     coarse = TRAINED.model_copy(update={"least_spacing_mm": (1.0,) * 3, "largest_spacing_mm": (1.0,) * 3})
     image = Volume(array=scan.image.array + 1024, grid=scan.image.grid)
-    _, told = reported(scan.labels, image, envelope=coarse)
+    _, told = reported(scan.labels, image, training_distribution=coarse)
     assert told.flags == (OUTSIDE_SPACING, OUTSIDE_HU)
     assert len(told.remarks) == 2
     assert "trained on 1 mm" in told.remarks[0]
     assert told.raised()[:2] == told.flags
 
 
-def test_without_an_envelope_no_such_flag_is_given_and_that_is_said(scan):
+def test_without_a_training_distribution_no_such_flag_is_given_and_that_is_said(scan):
     image = Volume(array=scan.image.array + 1024, grid=scan.image.grid)
-    _, told = reported(scan.labels, image, envelope=None)
+    _, told = reported(scan.labels, image, training_distribution=None)
     assert told.flags == ()
     assert told.remarks == (NOT_COMPARED,)
 
 
 def test_an_empty_mask_is_told_as_such(scan):
     empty = Volume(array=np.zeros_like(scan.labels.array), grid=scan.labels.grid)
-    for envelope, more in ((TRAINED, ()), (None, (NOT_COMPARED,))):
-        _, told = reported(empty, scan.image, envelope=envelope)
+    for training_distribution, more in ((TRAINED, ()), (None, (NOT_COMPARED,))):
+        _, told = reported(empty, scan.image, training_distribution=training_distribution)
         assert told.vertebrae == ()
         assert told.raised() == (NOTHING_FOUND,)
         assert told.remarks[0].startswith("no vertebra was found")

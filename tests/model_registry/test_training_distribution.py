@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from model_registry.bundle import Bundle
-from model_registry.training_distribution import FINGERPRINT, envelope_of
+from model_registry.training_distribution import FINGERPRINT, training_distribution_of
 from spine.errors import MalformedFileError
 from spine.storage import write_json
 
@@ -28,7 +28,7 @@ def with_fingerprint(bundle: Bundle, content: object) -> Bundle:
 
 def test_ranges_are_those_of_the_body_s_axes(bundle: Bundle) -> None:
     spacings = [[5.0, 0.7, 0.8], [1.0, 0.9, 0.6], [2.0, 0.8, 0.8]]
-    found = envelope_of(
+    found = training_distribution_of(
         with_fingerprint(
             bundle, {"spacings": spacings, "foreground_intensity_properties_per_channel": {"0": HU}, "more": 1}
         )
@@ -41,7 +41,7 @@ def test_ranges_are_those_of_the_body_s_axes(bundle: Bundle) -> None:
 
 
 def test_an_old_bundle_without_a_fingerprint_has_none(bundle: Bundle) -> None:
-    assert envelope_of(bundle) is None
+    assert training_distribution_of(bundle) is None
 
 
 @pytest.mark.parametrize(
@@ -58,5 +58,5 @@ def test_an_old_bundle_without_a_fingerprint_has_none(bundle: Bundle) -> None:
 )
 def test_what_is_no_fingerprint_is_told_in_one_line(bundle: Bundle, content: object) -> None:
     with pytest.raises(MalformedFileError, match=r"dataset_fingerprint\.json") as caught:
-        envelope_of(with_fingerprint(bundle, content))
+        training_distribution_of(with_fingerprint(bundle, content))
     assert "\n" not in str(caught.value)

@@ -241,7 +241,7 @@ REGISTRY = Dashboard(
             (Query(f"max by (kind) (spineline_ledger_events_total{{{_HERE}}})", "{{kind}}"),),
         ),
         Panel(
-            "Lost events and strays", "Witnesses of events that the ledger lacks, and files that are none.", "none",
+            "Lost events and strays", "Observers of events that the ledger lacks, and files that are none.", "none",
             (
                 Query(f"spineline_ledger_lost_events{{{_HERE}}}", "lost"),
                 Query(f"spineline_ledger_strays{{{_HERE}}}", "strays"),

@@ -93,7 +93,7 @@ def test_a_ledger_that_does_not_verify_is_unsound_and_nothing_else_is_said_of_it
     assert not [key for key in seen if key[0] in ("ledger_version_in_use", "ledger_events_total")]
 
 
-def test_a_server_that_has_seen_an_event_which_is_gone_is_a_witness(registry_with_two_versions, site):
+def test_a_server_that_has_seen_an_event_which_is_gone_is_a_observer(registry_with_two_versions, site):
     registry: Registry = registry_with_two_versions
     newest = registry.history()[-1]
     registry.replicas().write(report("a", None, event=newest.number, event_digest=newest.digest))
@@ -152,6 +152,6 @@ def test_a_ledger_in_a_place_that_is_away_is_not_called_unsound(site, monkeypatc
 
 
 def _away() -> SpinelineError:
-    from spine.blob_store import DepotUnreachableError
+    from spine.blob_store import BlobStoreUnreachableError
 
-    return DepotUnreachableError("s3://bucket/ledger", reason="nobody answers")
+    return BlobStoreUnreachableError("s3://bucket/ledger", reason="nobody answers")

@@ -113,7 +113,7 @@ def test_a_version_holds_all_that_serves_and_explains_it_and_leads_back_to_where
     client, candidate, folds = runs(services)
     dataset = DatasetRevision.read(judged["root"] / "datasets/x/record.json")
     lineage = lineage_of(Registry.at(judged["root"], services), 1)
-    assert lineage.origins.model_dump() == {
+    assert lineage.provenance.model_dump() == {
         "code_revision": "c" * 40,
         "images": {"train_folds": "train:1", "register_candidate": "registry:1"},
         "git_revision": dataset.git_revision,

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from components.register_candidate.provenance import origins, trained_at
-from model_registry.provenance import Origins
+from components.register_candidate.provenance import provenance, trained_at
+from model_registry.provenance import Provenance
 from spine.journal import JOURNAL_FILE, Journal
 from spine.records import DatasetRevision, FoldCheckpoint
 
@@ -27,9 +27,9 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def told(root: Path, *, image: str | None = None) -> Origins:
+def told(root: Path, *, image: str | None = None) -> Provenance:
     runs = {1: "run of 1", 0: "run of 0", 4: "run of a fold that is not in it"}
-    return origins(root, dataset=DATASET, checkpoints=FOLDS, run="r", fold_runs=runs, image=image)
+    return provenance(root, dataset=DATASET, checkpoints=FOLDS, run="r", fold_runs=runs, image=image)
 
 
 def test_the_newest_word_of_the_training_counts(root: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from components.serve_model.heartbeat import Reporter, _forget_old, _identity, _take_place
 from components.serve_model.server_info import ServerInfo, announce
 from model_registry.replicas import ReplicaReport, Replicas
-from spine.blob_store import FolderDepot
+from spine.blob_store import FolderBlobStore
 
 
 def announced(root: Path, host: str) -> Path:
@@ -33,7 +33,7 @@ def test_servers_on_two_addresses_and_on_two_hosts_of_one_name_have_names_of_the
 
 
 def test_a_server_removes_what_a_silent_one_left_in_its_place_and_what_is_a_day_old(tmp_path: Path) -> None:
-    replicas = Replicas(FolderDepot(tmp_path))
+    replicas = Replicas(FolderBlobStore(tmp_path))
     for name, silent_s in (("h-1-a", 60), ("h-1-b", 0), ("h-2-c", 60), ("h-2-d", 100_000)):
         replicas.write(report(name, silent_s=silent_s))
     _forget_old(replicas, before="h-1-z")
@@ -43,7 +43,7 @@ def test_a_server_removes_what_a_silent_one_left_in_its_place_and_what_is_a_day_
 def test_a_server_that_is_started_again_takes_the_place_of_the_one_that_was_killed_below_its_root(
     tmp_path: Path,
 ) -> None:
-    replicas = Replicas(FolderDepot(tmp_path / "replicas"))
+    replicas = Replicas(FolderBlobStore(tmp_path / "replicas"))
     root = announced(tmp_path / "root", "127.0.0.1")
     for name in ("killed", "other"):
         replicas.write(report(name, silent_s=0))
@@ -66,7 +66,7 @@ class _Held(Replicas):
     """Reports whose writing can be held up."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(FolderDepot(folder))
+        super().__init__(FolderBlobStore(folder))
         self.may_write = threading.Event()
         self.may_write.set()
 
@@ -101,7 +101,7 @@ def test_the_report_of_a_killed_server_stays_until_the_one_in_its_place_has_writ
             seen.append([found.name for found in self.reports()])
             super().remove(name)
 
-    replicas = Watched(FolderDepot(tmp_path / "replicas"))
+    replicas = Watched(FolderBlobStore(tmp_path / "replicas"))
     replicas.write(report("killed", silent_s=0))
     _take_place(root, replicas, name="killed")
     reporter = Reporter(root=root, replicas=lambda: replicas, followed=_Following(), pause_s=60)

@@ -16,7 +16,7 @@ from components.serve_model.schemas import refusal, without_paths
 from components.serve_model.token_changes import make_token
 from model_registry.errors import BrokenLedgerError, ConflictError, GoldenCaseError, NotPromotableError
 from model_registry.lifecycle import Registry
-from spine.blob_store import DepotUnreachableError
+from spine.blob_store import BlobStoreUnreachableError
 from spine.errors import DigestMismatchError, InvalidValueError, UnknownNameError
 
 
@@ -248,7 +248,7 @@ def test_refusals_have_their_status_and_no_path(tmp_path: Path) -> None:
         GoldenCaseError(3, dice=0.5, expected=0.99): 422,
         InvalidValueError("reason", "", expected="a sentence"): 422,
         DigestMismatchError(root / "versions" / "2" / "x.pth", found="sha256:0", expected="sha256:1"): 422,
-        DepotUnreachableError("s3://bucket/ledger", reason="timed out"): 503,
+        BlobStoreUnreachableError("s3://bucket/ledger", reason="timed out"): 503,
     }
     for error, status in errors.items():
         told = refusal(error, root=root)

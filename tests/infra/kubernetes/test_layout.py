@@ -13,7 +13,7 @@ from manifests.objects import named
 from components.serve_model.server_info import running_server, served_version
 from model_registry.lifecycle import Registry
 from model_registry.replicas import Replicas
-from spine.blob_store import FolderDepot
+from spine.blob_store import FolderBlobStore
 
 _PATIENCE_S = 240.0
 """For a process to load torch, and to compile what it keeps compiled later."""
@@ -72,7 +72,7 @@ def test_replicas_share_three_folders_of_the_root_and_keep_the_rest_to_themselve
     for mount in mounts:
         (shared / mount["subPath"]).mkdir(exist_ok=True)
     before = {path.name for path in shared.iterdir()}
-    replicas = Replicas(FolderDepot(shared / "replicas"))
+    replicas = Replicas(FolderBlobStore(shared / "replicas"))
     roots = [own_root(tmp_path / name, mounts=mounts, shared=shared) for name in ("one", "two")]
     with server(roots[0]) as one, server(roots[1]) as two:
         wait_for(lambda: served_version(one) == served_version(two) == 1)

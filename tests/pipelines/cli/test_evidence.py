@@ -9,7 +9,7 @@ import pytest
 
 from model_registry.bundle import MANIFEST_FILE, Bundle, list_files
 from model_registry.lifecycle import Registry
-from model_registry.provenance import ORIGINS_FILE, Origins
+from model_registry.provenance import PROVENANCE_FILE, Provenance
 from spine.storage import read_json, write_json
 
 DVC_HASH = "98f8f2b52bbbd3e4c2e1b0d3ac5a7d0e.dir"
@@ -21,8 +21,8 @@ def registry(root, make_bundle) -> Registry:
     registry = Registry(root)
     for version in (1, 2):
         folder = make_bundle(root / "models" / str(version) / "bundle", seed=version).folder
-        origins = Origins(git_revision="1" * 40, dvc_hash=DVC_HASH)
-        write_json(folder / ORIGINS_FILE, origins.model_dump(mode="json"))
+        provenance = Provenance(git_revision="1" * 40, dvc_hash=DVC_HASH)
+        write_json(folder / PROVENANCE_FILE, provenance.model_dump(mode="json"))
         manifest = read_json(folder / MANIFEST_FILE, expected="a manifest")
         write_json(folder / MANIFEST_FILE, {**manifest, "files": list_files(folder)})
         registry.register(version=version, bundle=Bundle(folder), actor="ann", reason="for tests")

@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from spine.nnunet.parallel import Crew, WorkerDiedError, crew_for, each_case
+from spine.nnunet.parallel import PoolPlan, WorkerDiedError, crew_for, each_case
 from spine.nnunet.planning import plan_and_preprocess, training_cases
 from spine.nnunet.workspace import Workspace
 from spine.workers import free_memory
@@ -38,16 +38,16 @@ def test_little_work_is_done_in_this_process_and_much_by_as_many_as_fit_in_memor
     assert crew_for(voxels=1000, bytes_a_case=1, cases=8, threads=4).processes == 0
     large = 10**10
     assert crew_for(voxels=large, bytes_a_case=1, cases=8, threads=1).processes == 1
-    assert crew_for(voxels=large, bytes_a_case=1, cases=1, threads=4) == Crew(processes=1, threads=4)
+    assert crew_for(voxels=large, bytes_a_case=1, cases=1, threads=4) == PoolPlan(processes=1, threads=4)
     half = int(free_memory() * 0.6)
-    assert crew_for(voxels=large, bytes_a_case=half, cases=8, threads=4) == Crew(processes=1, threads=4)
+    assert crew_for(voxels=large, bytes_a_case=half, cases=8, threads=4) == PoolPlan(processes=1, threads=4)
 
 
 @pytest.mark.slow
 def test_a_case_whose_process_is_killed_is_named_after_the_others_are_done():
     done = []
     with pytest.raises(WorkerDiedError, match=r"case 'import os; os\._exit\(9\)'.*5\.\d GB free"):
-        for case in each_case(exec, {LIVES: 1, DIES: 5 * 10**9}, crew=Crew(processes=1, threads=1)):
+        for case in each_case(exec, {LIVES: 1, DIES: 5 * 10**9}, crew=PoolPlan(processes=1, threads=1)):
             done.append(case)
     assert done == [LIVES]
 
