@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from model_registry.errors import AliasesNotSetError, MlflowDiffersError
 from model_registry.lifecycle import Registry
 from model_registry.mlflow_aliases import aliases_of, compare
-from model_registry.state import State, fold
+from model_registry.state import State, replay
 from spine.errors import SpinelineError
 from spine.log_lines import readable
 from spine.logs import run_program
@@ -52,12 +52,12 @@ def aliases_now(services: Settings, state: State) -> Aliases | None:
     store.check()
     model = store.model()
     changes = compare(state, model)
-    lives = [
-        f"MLflow's version {number} is tagged {model.versions[number].life or 'with no life'}, the ledger says {life}"
-        for number, life in changes.lives.items()
+    stages = [
+        f"MLflow's version {number} is tagged {model.versions[number].stage or 'with no stage'}, the ledger has {stage}"
+        for number, stage in changes.stages.items()
     ]
     return Aliases(
-        found=model.aliases, wanted=aliases_of(state), anchor=model.anchor, others=(*lives, *changes.conflicts)
+        found=model.aliases, wanted=aliases_of(state), anchor=model.anchor, others=(*stages, *changes.conflicts)
     )
 
 
@@ -69,7 +69,7 @@ def mirror(registry: Registry, services: Settings) -> None:
     if not has_mlflow(services):
         return
     events = registry.history()
-    differences = _opened(services).mirror(fold(events), events=events)
+    differences = _opened(services).mirror(replay(events), events=events)
     if differences:
         raise MlflowDiffersError(differences)
 

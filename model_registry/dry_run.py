@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from model_registry.lifecycle import Registry, require_passing
 from model_registry.promotion import Golden
 from model_registry.replicas import ReplicaReport
-from model_registry.state import fold
+from model_registry.state import replay
 from spine.blob_store import BlobStoreError
 from spine.errors import SpinelineError
 from spine.storage import short
@@ -70,10 +70,10 @@ def _rollback_steps(registry: Registry, target: Callable[[], int], golden: Golde
 
 
 def _life(registry: Registry, version: int, *, must_be_promotable: bool) -> str:
-    known = fold(registry.whole_history()).version(version)
+    known = replay(registry.whole_history()).version(version)
     if must_be_promotable:
         registry.require_promotable(version)
-    return f"version {version} is {known.life}"
+    return f"version {version} is {known.stage}"
 
 
 def _digest(registry: Registry, version: int) -> str:

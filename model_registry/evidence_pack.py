@@ -45,7 +45,7 @@ def make_evidence_pack(registry: Registry, version: int, *, target: Path | None 
     """
     known = registry.state().version(version)
     _approval(registry, version)
-    if known.life == "revoked":
+    if known.stage == "revoked":
         bundle = bundle_to_read(registry, version)
         bundle.verify(expected=known.model_digest)
     else:
@@ -68,7 +68,7 @@ def _approval(registry: Registry, version: int) -> Event:
     for event in registry.history():
         if (event.version, event.kind) == (version, "approve"):
             return event
-    raise NotPromotableError(version, state=known.life, wanted="signed off", expected="an approved version")
+    raise NotPromotableError(version, state=known.stage, wanted="signed off", expected="an approved version")
 
 
 def _contents(registry: Registry, bundle: Bundle, *, version: int, approval: Event) -> dict[str, bytes]:

@@ -64,7 +64,7 @@ class Ledger:
         self._files: dict[str, _File] = {}
         self._sound: tuple[dict[str, str], list[Event]] = ({}, [])
         """The newest listing whose chain held, and its events."""
-        self._strays: tuple[str, ...] = ()
+        self._unrecognized_files: tuple[str, ...] = ()
 
     def events(self) -> list[Event]:
         """Read all events and verify their chain.
@@ -83,9 +83,9 @@ class Ledger:
         """Return a value that differs where an event was added, changed or removed; no content is read."""
         return self._blob_store.listed()
 
-    def strays(self) -> tuple[str, ...]:
+    def unrecognized_files(self) -> tuple[str, ...]:
         """Return the names of what lies among the events and is none, as last seen."""
-        return self._strays
+        return self._unrecognized_files
 
     def append(self, event: Event) -> None:
         """Write the next event; raises ConflictError where somebody else took its number first."""
@@ -94,7 +94,7 @@ class Ledger:
 
     def _sound_events(self, listed: dict[str, str], known: Sequence[Event]) -> list[Event]:
         names = sorted((name for name in listed if number_of(name)), key=_number)
-        self._tell_strays(tuple(name for name in listed if not number_of(name)))
+        self._warn_of_unrecognized_files(tuple(name for name in listed if not number_of(name)))
         files = self._files = self._read(names, listed, known=self._files)
         require_unbroken([files[name].link for name in names])
         events = [event for name in names if (event := files[name].event)]
@@ -116,10 +116,14 @@ class Ledger:
         link = Link(file=_number(name), number=event.number, digest=event.digest, previous=event.previous)
         return _File(stamp, link, event)
 
-    def _tell_strays(self, strays: tuple[str, ...]) -> None:
-        if strays != self._strays and strays:
-            _LOG.warning("%s: not events of the ledger, and left alone: %s", self._blob_store.place, ", ".join(strays))
-        self._strays = strays
+    def _warn_of_unrecognized_files(self, unrecognized_files: tuple[str, ...]) -> None:
+        if unrecognized_files != self._unrecognized_files and unrecognized_files:
+            _LOG.warning(
+                "%s: not events of the ledger, and left alone: %s",
+                self._blob_store.place,
+                ", ".join(unrecognized_files),
+            )
+        self._unrecognized_files = unrecognized_files
 
 
 def next_event(

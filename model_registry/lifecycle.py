@@ -20,7 +20,7 @@ from model_registry.model_store import ModelStore
 from model_registry.policy import Policy
 from model_registry.preconditions import promotable, require_reason, require_unchanged, rollback_target
 from model_registry.replicas import REPORTS, ReplicaReport, Replicas
-from model_registry.state import State, VersionState, fold
+from model_registry.state import State, VersionState, replay
 from spine.blob_store import BlobStore, BlobStoreError, FolderBlobStore, open_blob_store
 from spine.errors import InvalidValueError
 from spine.settings import Settings
@@ -94,13 +94,13 @@ class Registry:
         require_whole(events, observers)
         return events
 
-    def strays(self) -> tuple[str, ...]:
+    def unrecognized_files(self) -> tuple[str, ...]:
         """Return the names of what lies among the ledger's events and is none, as last seen."""
-        return self._ledger.strays()
+        return self._ledger.unrecognized_files()
 
     def state(self) -> State:
         """Return the state of all versions."""
-        return fold(self.history())
+        return replay(self.history())
 
     def location(self, bundle: Bundle) -> str:
         """Return the URI where a bundle is kept for good: the model store's, or that of its own folder."""
@@ -124,7 +124,7 @@ class Registry:
     def register(self, *, version: int, bundle: Bundle, actor: str, reason: str) -> Event:
         """Record a new version whose verdict passes; the rule is applied again to the evidence in its bundle."""
         events = self.whole_history()
-        state = fold(events)
+        state = replay(events)
         if version in state.versions:
             raise InvalidValueError("version", version, expected=f"a new number after {max(state.versions)}")
         require_actor(actor)
@@ -151,10 +151,10 @@ class Registry:
         """Approve a registered version; the policy may demand somebody other than who registered it."""
         require_actor(actor)
         events = self.whole_history()
-        state = fold(events)
+        state = replay(events)
         known = state.version(version)
-        if known.life != "registered":
-            raise NotPromotableError(version, state=known.life, wanted="approved", expected="a registered version")
+        if known.stage != "registered":
+            raise NotPromotableError(version, state=known.stage, wanted="approved", expected="a registered version")
         policy = Policy.parse(self.verified_bundle(version).json("policy.json"), where="policy.json")
         if policy.separate_approver:
             require_separate(actor, registrar=known.registered_by, version=version)
@@ -174,7 +174,7 @@ class Registry:
         """
         require_actor(actor)
         events = self.whole_history()
-        state = fold(events)
+        state = replay(events)
         require_unchanged(events, seen=seen, is_expected=state.serving == expected_serving)
         return self._append(events, promotable(state, version), "promote", actor, reason, after=version)
 
@@ -194,19 +194,19 @@ class Registry:
         known = rollback_target(events, to)
         return self._append(events, known, "roll back", actor, reason, after=known.version)
 
-    def undo(self, event: Event, *, actor: str, reason: str) -> Event:
+    def revert(self, event: Event, *, actor: str, reason: str) -> Event:
         """Roll back the newest change of what is served: to the version before it, or to none where there was none.
 
         Where that version was revoked meanwhile, the last usable one before it is served. Raises InvalidValueError
         where something else was put in use since.
         """
         events = self.whole_history()
-        state = fold(events)
+        state = replay(events)
         changes = changes_of_use(events)
         if not changes or changes[-1].digest != event.digest:
             raise InvalidValueError("event to undo", event.number, expected="the newest change of what is served")
         before = event.from_version
-        after = state.before if before is None or state.version(before).life == "revoked" else before
+        after = state.before if before is None or state.version(before).stage == "revoked" else before
         known = state.version(event.version if after is None else after)
         return self._append(events, known, "roll back", actor, reason, after=after)
 
@@ -214,11 +214,11 @@ class Registry:
         """Take a version out for good; the one in use must be rolled back first."""
         require_actor(actor)
         events = self.whole_history()
-        state = fold(events)
+        state = replay(events)
         known = state.version(version)
         if version == state.serving:
             raise NotPromotableError(version, state="in use", wanted="revoked", expected="a rollback first")
-        if known.life == "revoked":
+        if known.stage == "revoked":
             raise NotPromotableError(version, state="revoked", wanted="revoked", expected="one not revoked yet")
         return self._append(events, known, "revoke", actor, reason, after=state.serving)
 
@@ -246,7 +246,7 @@ class Registry:
             version=known.version,
             actor=actor,
             reason=reason,
-            serving=(fold(events).serving, after),
+            serving=(replay(events).serving, after),
             evidence=known.model_digest,
             bundle=known.bundle,
         )
@@ -280,5 +280,5 @@ def require_passing(bundle: Bundle) -> "Verdict":
 def _require_new(state: State, bundle: Bundle) -> None:
     for known in state.versions.values():
         if known.model_digest == bundle.digest:
-            told = f"version {known.version}, {known.life}"
+            told = f"version {known.version}, {known.stage}"
             raise InvalidValueError("bundle", bundle.digest, expected=f"one that is not registered yet: this is {told}")

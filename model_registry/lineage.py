@@ -10,7 +10,7 @@ from model_registry.evidence_refresh import concerned
 from model_registry.ledger import Event
 from model_registry.lifecycle import Registry
 from model_registry.provenance import PROVENANCE_FILE, Provenance, provenance_of
-from model_registry.state import Life
+from model_registry.state import Stage
 from model_registry.verdict import Outcome, Verdict
 from spine.errors import DigestMismatchError, MissingPathError, UnknownNameError
 from spine.records import ENVIRONMENT_FILE, DatasetRevision, FoldCheckpoint, Plan, Record
@@ -43,7 +43,7 @@ class Lineage(Value):
     """All that a version was made from and by, and what was decided on it."""
 
     version: int
-    life: Life
+    stage: Stage
     model_digest: str
     provenance: Provenance
     repository: str | None
@@ -81,7 +81,7 @@ class TrainedOn:
     """A version that a data set had part in."""
 
     version: int
-    life: Life
+    stage: Stage
     provenance: Provenance
     through: int | None
     """The version, itself trained on the data set, whose weights training began with; None where directly."""
@@ -100,7 +100,7 @@ def lineage_of(registry: Registry, version: int) -> Lineage:
     environment, events = bundle.folder / ENVIRONMENT_FILE, events_of(registry.history(), version)
     return Lineage(
         version=version,
-        life=known.life,
+        stage=known.stage,
         model_digest=known.model_digest,
         provenance=provenance,
         repository=dataset.repository if dataset else None,
@@ -144,7 +144,8 @@ def versions_on(registry: Registry, names: Collection[str]) -> list[TrainedOn]:
             through.setdefault(version, parent)
     versions = registry.state().versions
     return [
-        TrainedOn(version, versions[version].life, provenance[version], through[version]) for version in sorted(through)
+        TrainedOn(version, versions[version].stage, provenance[version], through[version])
+        for version in sorted(through)
     ]
 
 
@@ -181,7 +182,7 @@ def _bundles(registry: Registry) -> dict[int, Bundle]:
     """Return the bundles of all versions that can be read; that a revoked one's is gone is told in the log."""
     found = {}
     for version, known in registry.state().versions.items():
-        if known.life != "revoked" or (registry.root / known.bundle).is_dir():
+        if known.stage != "revoked" or (registry.root / known.bundle).is_dir():
             found[version] = bundle_to_read(registry, version)
         else:
             _LOG.warning("version %d is revoked and its bundle is not here: it is left out", version)

@@ -1,4 +1,4 @@
-"""The registered model in MLflow beside the ledger: aliases, life of each version, and the anchor of its events."""
+"""The registered model in MLflow beside the ledger: aliases, stage of each version, and the anchor of its events."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,18 +9,20 @@ from spine.storage import short
 
 ANCHOR_TAG = "spineline.ledger"
 """Tag of MLflow's registered model that holds number and digest of the newest event that MLflow was brought to."""
-LIFE_TAG = "spineline.life"
-"""Tag of a version in MLflow that holds where it stands in its life."""
+STAGE_TAG = "spineline.stage"
+"""Tag of a version in MLflow that holds its stage."""
+OLD_STAGE_TAG = "spineline.life"
+"""The same as releases before 0.2 named it; removed wherever the new one is set."""
 ALIASES = ("candidate", "champion", "previous")
 """The aliases that follow the ledger; others are left alone."""
 
 
 @dataclass(frozen=True)
 class MlflowVersion:
-    """One version as MLflow has it: the digest of its bundle and the life that it is tagged with."""
+    """One version as MLflow has it: the digest of its bundle and the stage that it is tagged with."""
 
     digest: str | None
-    life: str | None
+    stage: str | None
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Mirroring:
 
     aliases: Mapping[str, int | None]
     """Aliases to set; None for one to delete."""
-    lives: Mapping[int, str]
+    stages: Mapping[int, str]
     """Life of each version whose tag is another or missing."""
     conflicts: tuple[str, ...]
     """Versions that MLflow lacks, or has with another bundle: no alias is set on them."""
@@ -47,7 +49,7 @@ class Mirroring:
     @property
     def is_needed(self) -> bool:
         """Whether anything has to be written."""
-        return bool(self.aliases or self.lives)
+        return bool(self.aliases or self.stages)
 
 
 def parse_anchor(tag: str) -> tuple[int, str] | None:
@@ -58,7 +60,7 @@ def parse_anchor(tag: str) -> tuple[int, str] | None:
 
 def aliases_of(state: State) -> dict[str, int]:
     """Return the aliases that a state of the ledger means."""
-    candidates = [number for number, known in state.versions.items() if known.life in ("registered", "approved")]
+    candidates = [number for number, known in state.versions.items() if known.stage in ("registered", "approved")]
     aliases = {"candidate": max(candidates, default=None), "champion": state.serving, "previous": state.before}
     return {alias: version for alias, version in aliases.items() if version is not None}
 
@@ -75,12 +77,12 @@ def compare(state: State, model: MlflowModel) -> Mirroring:
         alias: version for alias, version in wanted.items() if version in same and model.aliases.get(alias) != version
     }
     aliases |= {alias: None for alias in ALIASES if alias in model.aliases and alias not in wanted}
-    lives = {
-        number: str(state.versions[number].life)
+    stages = {
+        number: str(state.versions[number].stage)
         for number in sorted(same)
-        if model.versions[number].life != state.versions[number].life
+        if model.versions[number].stage != state.versions[number].stage
     }
-    return Mirroring(aliases=aliases, lives=lives, conflicts=tuple(_conflicts(state, model, wanted)))
+    return Mirroring(aliases=aliases, stages=stages, conflicts=tuple(_conflicts(state, model, wanted)))
 
 
 def is_anchored(events: Sequence[Event], anchor: tuple[int, str] | None) -> bool:

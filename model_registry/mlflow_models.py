@@ -8,7 +8,8 @@ from model_registry.ledger import Event
 from model_registry.ledger_observers import LedgerObserver, lost_events
 from model_registry.mlflow_aliases import (
     ANCHOR_TAG,
-    LIFE_TAG,
+    OLD_STAGE_TAG,
+    STAGE_TAG,
     Mirroring,
     MlflowModel,
     MlflowVersion,
@@ -66,7 +67,7 @@ class MlflowModels(MlflowConnection):
         return MlflowModel(
             aliases={alias: int(version) for model in models for alias, version in model.aliases.items()},
             versions={
-                int(version.version): MlflowVersion(version.tags.get(_DIGEST_TAG), version.tags.get(LIFE_TAG))
+                int(version.version): MlflowVersion(version.tags.get(_DIGEST_TAG), version.tags.get(STAGE_TAG))
                 for version in versions
             },
             anchor=parse_anchor(tags.get(ANCHOR_TAG, "")),
@@ -106,8 +107,9 @@ class MlflowModels(MlflowConnection):
                     self._client.delete_registered_model_alias(self._name, alias)
                 else:
                     self._client.set_registered_model_alias(self._name, alias, str(version))
-            for number, life in changes.lives.items():
-                self._client.set_model_version_tag(self._name, str(number), LIFE_TAG, life)
+            for number, stage in changes.stages.items():
+                self._client.set_model_version_tag(self._name, str(number), STAGE_TAG, stage)
+                self._client.delete_model_version_tag(self._name, str(number), OLD_STAGE_TAG)
 
     def _create_model(self) -> None:
         try:

@@ -64,7 +64,7 @@ def _facts(bundle: Bundle, lineage: Lineage) -> list[str]:
         "started from": f"version {lineage.started_from}" if lineage.started_from else _start(lineage),
         **network_facts(bundle),
         "code": lineage.provenance.code_revision,
-        "life": lineage.life,
+        "stage": lineage.stage,
     }
     return [*_table(["", ""], facts.items()), "", "Axes are left-right × anterior-posterior × superior-inferior."]
 

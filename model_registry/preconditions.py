@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from model_registry.errors import ConflictError, NothingBeforeError, NotPromotableError
 from model_registry.ledger import Event, changes_of_use, told_state
-from model_registry.state import State, VersionState, fold
+from model_registry.state import State, VersionState, replay
 from spine.errors import InvalidValueError
 
 _NOT_SHOWN = ("Cc", "Cf", "Cs", "Zl", "Zp")
@@ -17,8 +17,8 @@ def promotable(state: State, version: int) -> VersionState:
     known = state.version(version)
     if version == state.serving:
         raise NotPromotableError(version, state="in use already", wanted="promoted", expected="another version")
-    if known.life not in ("approved", "replaced"):
-        raise NotPromotableError(version, state=known.life, wanted="promoted", expected="an approved version")
+    if known.stage not in ("approved", "replaced"):
+        raise NotPromotableError(version, state=known.stage, wanted="promoted", expected="an approved version")
     return known
 
 
@@ -27,7 +27,7 @@ def rollback_target(events: Sequence[Event], to: int | None) -> VersionState:
 
     Raises NothingBeforeError where there is none, NotPromotableError where ``to`` may not be returned to.
     """
-    state = fold(events)
+    state = replay(events)
     if to is None:
         if state.before is None:
             raise NothingBeforeError(_why_nothing_before(events, state))
@@ -35,9 +35,9 @@ def rollback_target(events: Sequence[Event], to: int | None) -> VersionState:
     known = state.version(to)
     if to == state.serving:
         raise NotPromotableError(to, state="in use already", wanted="rolled back to", expected="another version")
-    if to not in state.line and known.life != "replaced":
-        raise NotPromotableError(to, state=known.life, wanted="rolled back to", expected="a version that has served")
-    if known.life == "revoked":
+    if to not in state.promotion_stack and known.stage != "replaced":
+        raise NotPromotableError(to, state=known.stage, wanted="rolled back to", expected="a version that has served")
+    if known.stage == "revoked":
         raise NotPromotableError(to, state="revoked", wanted="rolled back to", expected="one not revoked")
     return known
 

@@ -11,7 +11,7 @@ from model_registry.ledger import Event, changes_of_use, told_state
 from model_registry.lifecycle import Registry, require_passing
 from model_registry.preconditions import promotable, require_reason, rollback_target, shown
 from model_registry.replicas import ReplicaReport, counted
-from model_registry.state import fold
+from model_registry.state import replay
 from spine.blob_store import BlobStoreUnreachableError
 from spine.errors import SpinelineError
 
@@ -54,7 +54,7 @@ def promote(
     require_reason(reason)
     on_stage("digests")
     seen = registry.whole_history()
-    state = fold(seen)
+    state = replay(seen)
     promotable(state, version)
     bundle = registry.verified_bundle(version)
     on_stage("verdict")
@@ -68,7 +68,7 @@ def promote(
         following = _followed(registry, event, deadline_s=deadline_s)
     except ReplicasBehindError as error:
         on_stage("automatic rollback")
-        raise error.then(_taken_back(registry, event, error)) from None
+        raise error.then(_reverted(registry, event, error)) from None
     return Change(event=event, golden_dice=dice, following=following)
 
 
@@ -155,11 +155,11 @@ def _require_in_force(registry: Registry, event: Event) -> None:
         raise ConflictError(number=changes[-1].number, state=told_state(changes))
 
 
-def _taken_back(registry: Registry, event: Event, behind: ReplicasBehindError) -> str:
+def _reverted(registry: Registry, event: Event, behind: ReplicasBehindError) -> str:
     """Roll back on the record to what was in use before ``event``; return what came of it."""
     try:
         reason = shown(f"event {event.number} is not followed: {behind.told}")
-        back = registry.undo(event, actor=AUTOMATIC, reason=reason)
+        back = registry.revert(event, actor=AUTOMATIC, reason=reason)
     except SpinelineError as error:
         return f"not rolled back: {error}"
     served = f"version {back.to_version}" if back.to_version else "no version"

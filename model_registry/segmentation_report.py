@@ -102,7 +102,7 @@ def report(
         model_digest=model_digest,
         grid=_grid(scan.grid),
         vertebrae=vertebrae,
-        stray_voxels={NAMES[label]: count for label, count in sorted(decoded.strays.items())},
+        stray_voxels={NAMES[label]: count for label, count in sorted(decoded.unassigned_voxels.items())},
         flags=tuple(flagged),
         remarks=tuple(flagged.values()) + ((NOT_COMPARED,) if training_distribution is None else ()),
     )

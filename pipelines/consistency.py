@@ -10,7 +10,7 @@ from model_registry.ledger import Event
 from model_registry.ledger_observers import LedgerObserver, lost_events, of_servers
 from model_registry.lifecycle import Registry
 from model_registry.replicas import ReplicaReport
-from model_registry.state import State, fold
+from model_registry.state import State, replay
 from spine.blob_store import BlobStoreError
 from spine.errors import SpinelineError
 from spine.storage import short
@@ -89,7 +89,7 @@ class Agreement:
 def agreement(registry: Registry, *, ask_mlflow: Callable[[State], Aliases | None]) -> Agreement:
     """Look at the ledger, the servers and MLflow; raises SpinelineError only where the ledger can't be read."""
     events = registry.history()
-    state = fold(events)
+    state = replay(events)
     aliases, aliases_problem = _asked(lambda: ask_mlflow(state))
     replicas, replicas_problem = _reports(registry)
     server = running_server(registry.root)

@@ -48,7 +48,7 @@ class _Demonstration:
     def version_of(self, recipe: Recipe) -> int | None:
         """Return the version that a recipe made, if it is registered."""
         for number, known in sorted(self.registry.state().versions.items()):
-            if known.life != "revoked" and self.registry.bundle(number).manifest.recipe_name == recipe.name:
+            if known.stage != "revoked" and self.registry.bundle(number).manifest.recipe_name == recipe.name:
                 return number
         return None
 
@@ -74,7 +74,7 @@ class _Demonstration:
 
     def approve(self, version: int) -> None:
         """Approve a version, unless it is approved; its evidence pack is made."""
-        if self.registry.state().version(version).life == "registered":
+        if self.registry.state().version(version).stage == "registered":
             self.registry.approve(version, actor=settings().acting, reason=_OURS + "the gate passed")
         make_evidence_pack(self.registry, version)
 

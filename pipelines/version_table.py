@@ -22,11 +22,11 @@ class VersionRow:
 
     def cells(self) -> tuple[object, ...]:
         """Return the cells of the table."""
-        life = f"{self.state.life}, in use" if self.in_use else self.state.life
+        stage = f"{self.state.stage}, in use" if self.in_use else self.state.stage
         known = self.state
         return (
             known.version,
-            life,
+            stage,
             self.recipe,
             self.dice,
             self.id_rate,
@@ -39,7 +39,7 @@ class VersionRow:
         """Return the row as JSON."""
         return {
             "version": self.state.version,
-            "life": self.state.life,
+            "life": self.state.stage,
             "in_use": self.in_use,
             "recipe": self.recipe,
             "test_dice_scan_mean": self.dice,

@@ -10,7 +10,7 @@ from model_registry.ledger import Event, Kind
 from model_registry.ledger_observers import LedgerObserver, MlflowObserver, lost_events, of_servers
 from model_registry.lifecycle import Registry
 from model_registry.replicas import ReplicaReport
-from model_registry.state import fold
+from model_registry.state import replay
 from spine.blob_store import BlobStoreUnreachableError
 from spine.errors import SpinelineError
 from spine.settings import Settings
@@ -29,7 +29,7 @@ class LedgerStanding:
     before: int | None = None
     """The version that a rollback returns to."""
     newest: Event | None = None
-    strays: int = 0
+    unrecognized_files: int = 0
     """Files among the events that are none."""
     lost: int = 0
     """Observers (servers, MLflow) that have seen an event which the ledger lacks."""
@@ -57,7 +57,7 @@ class RegistryWatch:
         observers = self._observers()
         try:
             events = self._registry.history()
-            state = fold(events)
+            state = replay(events)
         except SpinelineError as error:
             self._tell(str(error))
             return LedgerStanding(is_reachable=not isinstance(error, BlobStoreUnreachableError))
@@ -69,7 +69,7 @@ class RegistryWatch:
             in_use=state.serving,
             before=state.before,
             newest=events[-1] if events else None,
-            strays=len(self._registry.strays()),
+            unrecognized_files=len(self._registry.unrecognized_files()),
             lost=len(list(lost_events(events, observers))),
         )
 

@@ -14,7 +14,7 @@ from components.monitor_root.dead_runs import DeadRuns
 from model_registry.aliases import has_mlflow
 from model_registry.errors import NoTrackingLibraryError, TrackingError
 from model_registry.lifecycle import Registry
-from model_registry.state import fold
+from model_registry.state import replay
 from model_registry.tracking import open_store
 from spine.errors import SpinelineError
 from spine.settings import Settings
@@ -128,7 +128,7 @@ class Reconciler:
 
     def _mirror(self, store: "MlflowStore") -> None:
         events = self._registry.history()
-        differences = store.mirror(fold(events), events=events)
+        differences = store.mirror(replay(events), events=events)
         for difference in set(differences) - set(self._standing.differences or ()):
             _LOG.error("MLflow differs from the ledger and cannot be repaired from here: %s", difference)
         self._standing = replace(self._standing, differences=differences, reconciled_at_s=time.time())

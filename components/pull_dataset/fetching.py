@@ -110,7 +110,7 @@ class Fetch:
         try:
             self._local.add(md5, counted())
         except SpinelineError:
-            self._meter.undo(arrived, files=files)
+            self._meter.revert(arrived, files=files)
             raise
 
     def _raise_failures(self) -> None:

@@ -25,7 +25,7 @@ class Meter:
             self._bytes_moved += count
             self._bytes_done += count * files
 
-    def undo(self, count: int, *, files: int) -> None:
+    def revert(self, count: int, *, files: int) -> None:
         """Take back the bytes of an object that turned out bad: they were moved, and nothing is done."""
         with self._lock:
             self._bytes_done -= count * files

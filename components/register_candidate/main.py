@@ -14,7 +14,7 @@ from model_registry.bundle import Bundle
 from model_registry.champion import candidate_evaluation, dataset_of
 from model_registry.lifecycle import Registry
 from model_registry.provenance import provenance_of
-from model_registry.state import fold
+from model_registry.state import replay
 from model_registry.tracking import candidate_folder_of, deliver, open_store
 from model_registry.verdict import Verdict
 from spine import progress
@@ -203,7 +203,7 @@ def _mirror(store: "MlflowStore", registry: Registry) -> None:
     """Set MLflow's aliases; the version stands without them, and the monitor repairs them."""
     try:
         events = registry.history()
-        differences = store.mirror(fold(events), events=events)
+        differences = store.mirror(replay(events), events=events)
     except SpinelineError as error:
         differences = (str(error),)
     for difference in differences:

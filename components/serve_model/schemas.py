@@ -18,7 +18,7 @@ from model_registry.errors import (
 )
 from model_registry.ledger import Event
 from model_registry.promotion import DEADLINE_S, Change
-from model_registry.state import Life, State
+from model_registry.state import Stage, State
 from spine.blob_store import BlobStoreError
 from spine.errors import SpinelineError, UnknownNameError
 from spine.values import Value
@@ -131,7 +131,7 @@ class VersionAnswer(Value):
     """One version: where it stands in its life."""
 
     version: int
-    life: Life
+    stage: Stage
     registered_by: str
     registered_at: str
     """UTC, ISO 8601."""

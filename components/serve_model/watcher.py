@@ -16,7 +16,7 @@ from model_registry.errors import GoldenCaseError
 from model_registry.ledger import Event
 from model_registry.lifecycle import Registry
 from model_registry.replicas import LoadFailure, ReplicaReport
-from model_registry.state import State, fold
+from model_registry.state import State, replay
 from spine.blob_store import BlobStoreUnreachableError
 from spine.errors import SpinelineError
 from spine.log_lines import about
@@ -184,7 +184,7 @@ class Watcher(threading.Thread):
             return None
         self.ledger_problem = None
         self._last_event = events[-1] if events else None
-        return fold(events)
+        return replay(events)
 
     def _cut_off(self, error: Exception) -> None:
         """Keep the live model while the ledger is away or unsound, and say so."""
@@ -199,7 +199,7 @@ class Watcher(threading.Thread):
     def _drop_revoked(self, state: State) -> None:
         for version in self._engine.held():
             known = state.versions.get(version)
-            if known is None or known.life == "revoked":
+            if known is None or known.stage == "revoked":
                 _LOG.warning("version %d was revoked and is no longer served", version)
                 self._engine.drop(version)
                 self._telemetry.shows(self._engine.live)

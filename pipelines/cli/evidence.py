@@ -74,7 +74,7 @@ def _tell_version(version: int, *, as_json: bool) -> None:
 def _facts(found: "Lineage") -> dict[str, object]:
     provenance = found.provenance
     return {
-        "life": found.life,
+        "stage": found.stage,
         "as of": f"event {found.as_of_event}, {found.as_of}",
         "model digest": found.model_digest,
         "code": provenance.code_revision,
@@ -103,7 +103,7 @@ def _tell_data(data: str, *, as_json: bool) -> None:
     rows = [
         {
             "version": each.version,
-            "life": each.life,
+            "stage": each.stage,
             "through_version": each.through,
             "git_revision": each.provenance.git_revision,
             "dvc_hash": each.provenance.dvc_hash,
@@ -116,7 +116,7 @@ def _tell_data(data: str, *, as_json: bool) -> None:
     title = f"versions that {data} had part in"
     print_table(
         title,
-        ["version", "life", "through version", "data, git revision", "data, DVC hash"],
+        ["version", "stage", "through version", "data, git revision", "data, DVC hash"],
         [tuple(row.values()) for row in rows],
     )
 

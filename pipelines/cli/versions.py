@@ -41,7 +41,7 @@ def versions(as_json: JsonOption = False) -> None:
         return
     print_table(
         "model versions",
-        ["version", "life", "recipe", "test Dice", "ID rate", "registered", "by", "model digest"],
+        ["version", "stage", "recipe", "test Dice", "ID rate", "registered", "by", "model digest"],
         [row.cells() for row in rows],
     )
 

@@ -27,11 +27,11 @@ def remaining(decoded: Decoded, kept: Volume, *, instances: Instances) -> Decode
         else _of_rest(named, instances.indices(np.flatnonzero(left & (instances.owners == place))), kept=kept)
         for place, (named, count) in enumerate(zip(decoded.vertebrae, counts, strict=True))
     ]
-    strays = np.bincount(labels[left & (instances.owners < 0)])
+    unassigned_voxels = np.bincount(labels[left & (instances.owners < 0)])
     return Decoded(
         labels=kept,
         vertebrae=_not_repeated(vertebrae),
-        strays={int(label): int(strays[label]) for label in np.flatnonzero(strays)},
+        unassigned_voxels={int(label): int(unassigned_voxels[label]) for label in np.flatnonzero(unassigned_voxels)},
     )
 
 

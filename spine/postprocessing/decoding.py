@@ -42,7 +42,7 @@ class Decoded:
 
     labels: Volume
     vertebrae: tuple[Named, ...]
-    strays: Mapping[int, int] = field(default_factory=dict)
+    unassigned_voxels: Mapping[int, int] = field(default_factory=dict)
     """Voxels, by label, of crumbs that belong to none of the vertebrae."""
 
 
@@ -82,7 +82,7 @@ def decode(
     return Decoded(
         labels=_relabelled(labels, found, names=final, changed=changed),
         vertebrae=_described(found, naming=naming, final=final, sure=sure, votes=votes, evidence=matrix),
-        strays=_strays(found),
+        unassigned_voxels=_unassigned_voxels(found),
     )
 
 
@@ -128,7 +128,7 @@ def _share(row: NDArray[np.float64], name: int) -> float:
     return float(row[name - 1]) / whole if whole > 0 else 0.0
 
 
-def _strays(instances: Instances) -> dict[int, int]:
+def _unassigned_voxels(instances: Instances) -> dict[int, int]:
     counts = np.bincount(instances.names[instances.owners < 0])
     return {int(label): int(counts[label]) for label in np.flatnonzero(counts)}
 

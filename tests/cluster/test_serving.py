@@ -29,7 +29,7 @@ def promotable(configuration, kubectl, registry, registered, interrupted):
             "rollback", "--to", str(before), "--reason", "end of the cluster suite", actor=APPROVER
         ).require()
     for one in registry.versions():
-        if one["version"] in registered.versions and not one["in_use"] and one["life"] != "revoked":
+        if one["version"] in registered.versions and not one["in_use"] and one["stage"] != "revoked":
             registry.change("revoke", str(one["version"]), "--reason", "end of the cluster suite", actor=APPROVER)
 
 

@@ -55,8 +55,8 @@ def test_versions_are_listed_with_their_history_and_nothing_differs_once_repaire
     assert run(["status", "--json"]) == 1
     differences = json.loads(capsys.readouterr().out)["differences"]
     silent = [line for line in differences if "workstation" in line and "has said nothing" in line]
-    # That release did not yet tag MLflow's versions.
-    assert len(silent) == 1 and all("is tagged with no life" in line for line in differences if line not in silent)
+    # That release gave MLflow's versions the tag spineline.life.
+    assert len(silent) == 1 and all("is tagged with no stage" in line for line in differences if line not in silent)
     assert run(["status", "--repair", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["differences"] == []
 

@@ -67,7 +67,7 @@ def test_who_is_no_particular_person_neither_approves_nor_is_told_from_an_approv
         registry.approve(2, actor="ben", reason="r")
     register(3, policy=make_policy(separate_approver=False), actor=nobody)
     registry.approve(3, actor=nobody, reason="r")
-    assert [known.life for known in registry.state().versions.values()] == ["registered", "registered", "approved"]
+    assert [known.stage for known in registry.state().versions.values()] == ["registered", "registered", "approved"]
 
 
 @pytest.mark.parametrize(("policy", "actor"), [("research", "ann"), ("demo", "ann"), ("demo", ""), ("demo", "unknown")])

@@ -107,7 +107,7 @@ def test_a_revoked_version_is_still_answered_for(pack: Path, registry: Registry)
     registry.revoke(1, actor="ben", reason="wrong labels")
     make_evidence_pack(registry, 1)
     assert "wrong labels" in content(pack, "model_card.md")
-    assert json.loads(content(pack, "lineage-and-life.json"))["life"] == "revoked"
+    assert json.loads(content(pack, "lineage-and-life.json"))["stage"] == "revoked"
 
 
 def test_what_bears_a_name_of_the_bundle_is_the_bundles_file(pack: Path, version: Bundle) -> None:
@@ -130,7 +130,7 @@ def test_an_event_makes_the_packs_it_concerns_again_and_leaves_the_others(
     assert "As of event 7 of the ledger" in content(pack, "model_card.md")
     refresh_evidence_packs(registry, registry.promote(2, actor="ann", reason="next", expected_serving=1))
     lineage = json.loads(content(pack, "lineage-and-life.json"))
-    assert (lineage["life"], lineage["as_of_event"]) == ("replaced", 8)
+    assert (lineage["stage"], lineage["as_of_event"]) == ("replaced", 8)
     assert other.read_bytes() == untouched
     assert not pack_beside(registry.root / "models" / "2" / "bundle", 2).exists(), "nobody made one of version 2"
 

@@ -207,7 +207,7 @@ def test_what_is_no_event_is_told_and_left_alone(tmp_path: Path, caplog: pytest.
     (tmp_path / ".partial-abc").write_text("half of an ev")
     for _ in range(3):
         assert len(ledger.events()) == 2
-    assert ledger.strays() == (name,)
+    assert ledger.unrecognized_files() == (name,)
     assert [record.getMessage() for record in caplog.records] == [
         f"{tmp_path}: not events of the ledger, and left alone: {name}"
     ]

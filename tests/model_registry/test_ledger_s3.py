@@ -158,7 +158,7 @@ def test_neighbours_of_the_ledger_lie_beside_it(services: Settings, shared: Regi
     shared.blob_store("replicas").replace("a.json", b"{}")
     assert shared.blob_store("replicas").place == str(services.ledger).removesuffix("ledger") + "replicas"
     assert len(shared.history()) == 6
-    assert shared.strays() == ()
+    assert shared.unrecognized_files() == ()
 
 
 def test_a_registry_tells_by_a_glance_that_another_one_promoted(services: Settings, shared: Registry) -> None:

@@ -85,9 +85,9 @@ def test_a_version_goes_from_registered_over_approved_to_promoted(
     registry: Registry, register: Callable[..., Bundle]
 ) -> None:
     bundle = register(1)
-    assert registry.state().version(1).life == "registered"
+    assert registry.state().version(1).stage == "registered"
     registry.approve(1, actor="ben", reason=WHY)
-    assert registry.state().version(1).life == "approved"
+    assert registry.state().version(1).stage == "approved"
     event = registry.promote(1, actor="cy", reason=WHY, expected_serving=None)
     assert registry.state().serving == 1
     assert (event.evidence, event.from_version, event.to_version) == (bundle.digest, None, 1)
@@ -150,8 +150,8 @@ def test_only_a_registered_version_is_approved(approved: Approved) -> None:
     registry = approved(1, 2)
     promote(registry, 1)
     registry.revoke(2, actor="ann", reason=WHY)
-    for version, life in ((1, "promoted"), (2, "revoked")):
-        with pytest.raises(NotPromotableError, match=f"version {version} is {life} and can't be approved"):
+    for version, stage in ((1, "promoted"), (2, "revoked")):
+        with pytest.raises(NotPromotableError, match=f"version {version} is {stage} and can't be approved"):
             registry.approve(version, actor="ben", reason=WHY)
 
 
@@ -166,7 +166,7 @@ def test_the_policy_may_demand_another_approver(
     registry.approve(1, actor="ben", reason=WHY)
     register(2, policy=make_policy(separate_approver=False), actor="ann")
     registry.approve(2, actor="ann", reason=WHY)
-    assert [known.life for known in registry.state().versions.values()] == ["approved", "approved"]
+    assert [known.stage for known in registry.state().versions.values()] == ["approved", "approved"]
 
 
 def test_editing_the_policy_after_registration_lets_nobody_approve_alone(
@@ -176,7 +176,7 @@ def test_editing_the_policy_after_registration_lets_nobody_approve_alone(
     edit(bundle.folder / "policy.json", separate_approver=False)
     with pytest.raises(DigestMismatchError, match=r"policy\.json"):
         registry.approve(1, actor="ann", reason=WHY)
-    assert registry.state().version(1).life == "registered"
+    assert registry.state().version(1).stage == "registered"
 
 
 def test_only_an_approved_version_is_promoted(registry: Registry, register: Callable[..., Bundle]) -> None:
@@ -262,29 +262,29 @@ def test_a_revoked_version_never_comes_back(approved: Approved, bypassed: bool) 
         assert registry.roll_back(to=None, actor="ann", reason=WHY).version == 1
 
 
-def undo(registry: Registry, place: int = -1) -> tuple[str, int, int | None]:
+def revert(registry: Registry, place: int = -1) -> tuple[str, int, int | None]:
     event = registry.history()[place]
-    undone = registry.undo(event, actor="automatic", reason="a replica did not follow")
+    undone = registry.revert(event, actor="automatic", reason="a replica did not follow")
     return undone.kind, undone.version, undone.to_version
 
 
 def test_undoing_a_change_returns_to_what_was_served_before_it(approved: Approved) -> None:
     registry = approved(1, 2, 3)
     promote(registry, 1, 2)
-    assert undo(registry) == ("roll back", 1, 1)
+    assert revert(registry) == ("roll back", 1, 1)
     assert (registry.state().serving, registry.state().before) == (1, None)
     promote(registry, 3)
     registry.roll_back(to=2, actor="ann", reason=WHY)
-    assert undo(registry) == ("roll back", 3, 3)
+    assert revert(registry) == ("roll back", 3, 3)
     assert registry.state().serving == 3
 
 
 def test_undoing_the_first_promotion_returns_to_no_version_on_the_record(approved: Approved) -> None:
     registry = approved(1)
     promote(registry, 1)
-    assert undo(registry) == ("roll back", 1, None)
+    assert revert(registry) == ("roll back", 1, None)
     state, event = registry.state(), registry.history()[-1]
-    assert (state.serving, state.before, state.version(1).life) == (None, None, "replaced")
+    assert (state.serving, state.before, state.version(1).stage) == (None, None, "replaced")
     assert (event.actor, event.from_version, event.to_version) == ("automatic", 1, None)
     promote(registry, 1)
     assert registry.state().serving == 1
@@ -295,7 +295,7 @@ def test_undoing_passes_over_what_was_revoked_meanwhile(approved: Approved) -> N
     promote(registry, 1, 2, 3)
     promotion = registry.history()[-1]
     registry.revoke(2, actor="ann", reason=WHY)
-    event = registry.undo(promotion, actor="automatic", reason=WHY)
+    event = registry.revert(promotion, actor="automatic", reason=WHY)
     assert (event.version, event.from_version, event.to_version) == (1, 3, 1)
 
 
@@ -304,7 +304,7 @@ def test_only_the_newest_change_of_what_is_served_is_undone(approved: Approved) 
     promote(registry, 1, 2)
     for place in (0, 4):
         with pytest.raises(InvalidValueError, match="event to undo is .; expected the newest change of what is served"):
-            undo(registry, place)
+            revert(registry, place)
     assert registry.state().serving == 2
 
 

@@ -103,7 +103,7 @@ def test_a_bundle_of_an_older_release_is_read_as_far_as_it_goes(
 
 def test_a_revoked_version_is_still_answered_for_where_its_bundle_lies_here(family: Registry, tmp_path: Path) -> None:
     family.revoke(4, actor="ben", reason="wrong labels")
-    assert lineage_of(family, 4).life == "revoked"
+    assert lineage_of(family, 4).stage == "revoked"
     assert through(family, NEW) == {2: None, 3: None, 4: None}
 
 

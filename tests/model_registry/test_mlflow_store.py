@@ -17,10 +17,10 @@ from mlflow import MlflowClient
 
 from model_registry.errors import TrackingError
 from model_registry.lifecycle import Registry
-from model_registry.mlflow_aliases import LIFE_TAG, aliases_of, is_anchored
+from model_registry.mlflow_aliases import STAGE_TAG, aliases_of, is_anchored
 from model_registry.mlflow_runs import EXPERIMENT
 from model_registry.mlflow_store import MlflowStore
-from model_registry.state import fold
+from model_registry.state import replay
 from spine.errors import InvalidValueError
 from spine.journal import Entry
 from spine.storage import short
@@ -301,8 +301,8 @@ def test_aliases_and_tags_follow_the_ledger_and_what_was_changed_by_hand_is_repa
         assert store.mirror(registry.state()) == ()
         model, state = store.model(), registry.state()
         assert model.aliases == aliases_of(state)
-        assert {number: found.life for number, found in model.versions.items()} == {
-            number: known.life for number, known in state.versions.items()
+        assert {number: found.stage for number, found in model.versions.items()} == {
+            number: known.stage for number, known in state.versions.items()
         }
         return dict(model.aliases)
 
@@ -313,7 +313,7 @@ def test_aliases_and_tags_follow_the_ledger_and_what_was_changed_by_hand_is_repa
     assert aliases() == {"candidate": 3, "champion": 2, "previous": 1}
     client.set_registered_model_alias(MODEL, "champion", "3")
     client.delete_registered_model_alias(MODEL, "previous")
-    client.set_model_version_tag(MODEL, "2", LIFE_TAG, "revoked")
+    client.set_model_version_tag(MODEL, "2", STAGE_TAG, "revoked")
     assert aliases() == {"candidate": 3, "champion": 2, "previous": 1}
     registry.roll_back(to=None, actor="ann", reason="r")
     registry.revoke(3, actor="ann", reason="r")
@@ -367,7 +367,7 @@ def test_a_version_with_another_bundle_is_a_difference_and_gets_no_alias(
     wanted = registry.state().versions[2].model_digest
     assert difference == f"MLflow's version 2 holds {held}, the ledger says bundle {short(wanted)}"
     assert store.aliases() == {"champion": 1}
-    assert store.model().versions[2].life is None
+    assert store.model().versions[2].stage is None
 
 
 def test_nothing_follows_a_ledger_that_lost_events(store: MlflowStore, mirrored: Callable[..., Registry]) -> None:
@@ -375,7 +375,7 @@ def test_nothing_follows_a_ledger_that_lost_events(store: MlflowStore, mirrored:
     registry.promote(1, actor="ann", reason="r", expected_serving=None)
     store.mirror(registry.state(), events=registry.history())
     shorter = registry.history()[:-1]
-    (difference,) = store.mirror(fold(shorter), events=shorter)
+    (difference,) = store.mirror(replay(shorter), events=shorter)
     assert "MLflow has seen event 3: events were lost" in difference
     assert store.aliases() == {"champion": 1}
 

@@ -128,7 +128,7 @@ def test_a_server_that_cannot_load_has_the_version_taken_back_at_once_on_the_rec
     assert kinds(registry)[-2:] == [("promote", "ann", 2), ("roll back", "automatic", earlier)]
     assert "out of memory" in registry.history()[-1].reason
     assert registry.state().serving == earlier
-    assert registry.state().version(2).life in ("replaced", "approved")
+    assert registry.state().version(2).stage in ("replaced", "approved")
 
 
 def test_a_server_that_does_not_follow_in_time_has_the_version_taken_back(approved: Approved) -> None:

@@ -5,7 +5,7 @@ import pytest
 from model_registry.errors import BrokenLedgerError
 from model_registry.ledger import Event, next_event
 from model_registry.mlflow_aliases import aliases_of
-from model_registry.state import State, fold
+from model_registry.state import State, replay
 from spine.errors import UnknownNameError
 
 P, B, X = "promote", "roll back", "revoke"
@@ -17,7 +17,7 @@ def told(*changes: tuple[str, int], versions: int = 4) -> State:
     events: list[Event] = []
     setup = [(kind, version) for version in range(1, versions + 1) for kind in ("register", "approve")]
     for kind, version in [*setup, *changes]:
-        before = fold(events).serving
+        before = replay(events).serving
         after = {P: version, B: version, N: None}.get(kind, before)
         events.append(
             next_event(
@@ -25,7 +25,7 @@ def told(*changes: tuple[str, int], versions: int = 4) -> State:
                 serving=(before, after), evidence=f"sha256:{version}", bundle=f"models/{version}",
             )  # type: ignore[arg-type]
         )  # fmt: skip
-    return fold(events)
+    return replay(events)
 
 
 @pytest.mark.parametrize(
@@ -63,11 +63,11 @@ def test_the_line_of_versions_that_served_is_a_stack(
 
 def test_a_rollback_to_no_version_empties_the_line() -> None:
     state = told((P, 1), (N, 1))
-    assert (state.serving, state.before, state.line) == (None, None, ())
-    assert state.version(1).life == "replaced"
+    assert (state.serving, state.before, state.promotion_stack) == (None, None, ())
+    assert state.version(1).stage == "replaced"
     assert "champion" not in aliases_of(state)
     again = told((P, 1), (N, 1), (P, 1))
-    assert (again.serving, again.before, again.version(1).life) == (1, None, "promoted")
+    assert (again.serving, again.before, again.version(1).stage) == (1, None, "promoted")
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_an_event_that_no_command_writes_is_named(changes: list[tuple[str, int]]
 
 
 @pytest.mark.parametrize(
-    ("changes", "lives"),
+    ("changes", "stages"),
     [
         ([], ["approved", "approved"]),
         ([(P, 1)], ["promoted", "approved"]),
@@ -101,9 +101,9 @@ def test_an_event_that_no_command_writes_is_named(changes: list[tuple[str, int]]
     ],
 )
 def test_one_version_is_promoted_and_those_before_it_are_replaced(
-    changes: list[tuple[str, int]], lives: list[str]
+    changes: list[tuple[str, int]], stages: list[str]
 ) -> None:
-    assert [known.life for known in told(*changes, versions=2).versions.values()] == lives
+    assert [known.stage for known in told(*changes, versions=2).versions.values()] == stages
 
 
 def test_a_version_keeps_who_registered_and_who_approved_it() -> None:
@@ -113,7 +113,7 @@ def test_a_version_keeps_who_registered_and_who_approved_it() -> None:
 
 
 def test_no_events_are_an_empty_state() -> None:
-    assert fold([]) == State()
+    assert replay([]) == State()
     assert aliases_of(State()) == {}
 
 

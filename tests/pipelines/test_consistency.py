@@ -27,7 +27,7 @@ def event(number: int, *, previous: str | None) -> Event:
 FIRST = event(1, previous=None)
 SECOND = event(2, previous=FIRST.digest)
 VERSION = VersionState(
-    version=1, life="promoted", registered_by="ann", registered_at="now", model_digest=DIGEST, bundle="b"
+    version=1, stage="promoted", registered_by="ann", registered_at="now", model_digest=DIGEST, bundle="b"
 )
 
 

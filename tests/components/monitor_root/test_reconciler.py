@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 
 from components.monitor_root.reconciler import Reconciler
 from model_registry.lifecycle import Registry
-from model_registry.mlflow_aliases import LIFE_TAG
+from model_registry.mlflow_aliases import STAGE_TAG
 from model_registry.mlflow_store import MlflowStore
 from model_registry.tracking import deliver
 from spine.heartbeat import HEARTBEAT_FILE
@@ -79,8 +79,8 @@ def test_aliases_and_tags_follow_every_event_and_what_was_changed_by_hand_is_res
         await_that(lambda: beside.aliases() == {"champion": 1})
         beside.client.delete_registered_model_alias(MODEL, "champion")
         await_that(lambda: beside.aliases() == {"champion": 1})
-        lives = {version.version: version.tags[LIFE_TAG] for version in beside.client.search_model_versions()}
-        assert {int(number): life for number, life in lives.items()} == {1: "promoted", 2: "replaced"}
+        stages = {version.version: version.tags[STAGE_TAG] for version in beside.client.search_model_versions()}
+        assert {int(number): stage for number, stage in stages.items()} == {1: "promoted", 2: "replaced"}
         await_that(lambda: reconciler.standing().differences == ())
     assert (reconciler.standing().is_reachable, reconciler.standing().failures) == (True, 0)
     assert time.time() - reconciler.standing().reconciled_at_s < SOON_S
@@ -140,7 +140,7 @@ def test_an_unforeseen_error_does_not_end_the_thread(beside, monkeypatch, caplog
     broken.setattr("model_registry.mlflow_models.compare", lambda *_: 1 / 0)
     with beside.reconciler() as reconciler:
         await_that(lambda: reconciler.standing().failures > 0)
-        broken.undo()
+        broken.revert()
         await_that(lambda: beside.aliases() == {"candidate": 2})
     assert "ZeroDivisionError" in caplog.text
 

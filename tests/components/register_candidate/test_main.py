@@ -16,7 +16,7 @@ from model_registry.bundle import Bundle
 from model_registry.evidence_pack import make_evidence_pack
 from model_registry.lifecycle import Registry
 from model_registry.lineage import lineage_of
-from model_registry.mlflow_aliases import LIFE_TAG
+from model_registry.mlflow_aliases import STAGE_TAG
 from spine.records import OUT_OF_FOLD_FILE, TEST_FILE, DatasetRevision
 from spine.settings import Settings, child_environment, settings
 from spine.storage import short, strict_json
@@ -53,7 +53,7 @@ def test_a_candidate_that_passes_is_a_version_of_the_run_that_training_began(jud
     client, candidate, folds = runs(services)
     assert (version.version, version.mlflow_run) == (1, candidate.info.run_id)
     shown = client.get_model_version("vertebra-segmentation", "1")
-    assert (shown.run_id, shown.aliases, shown.tags[LIFE_TAG]) == (candidate.info.run_id, ["candidate"], "registered")
+    assert (shown.run_id, shown.aliases, shown.tags[STAGE_TAG]) == (candidate.info.run_id, ["candidate"], "registered")
     assert (candidate.info.status, candidate.data.tags["spineline.verdict"]) == ("FINISHED", "pass")
     assert candidate.data.metrics["test/dice_scan_mean"] == pytest.approx(1.0)
     for fold in folds:
@@ -74,7 +74,7 @@ def test_a_version_stands_where_its_alias_can_not_be_set(judged, services, monke
     assert register_candidate(**judged, services=services).version == 1
     (told,) = [line.message for line in caplog.records if "aliases" in line.message]
     assert told.startswith("MLflow's aliases were not set: MLflow at sqlite:") and "no right" in told
-    assert Registry.at(judged["root"], services).state().versions[1].life == "registered"
+    assert Registry.at(judged["root"], services).state().versions[1].stage == "registered"
 
 
 @pytest.mark.slow

@@ -190,7 +190,7 @@ def test_a_first_version_that_is_taken_back_is_no_longer_served(serve, registry_
     server = serve(registry.root)
     event = registry.promote(1, **WHO, expected_serving=None)
     server.wait_for(1)
-    registry.undo(event, **WHO)
+    registry.revert(event, **WHO)
     server.wait_for(None)
     assert server.segment(scan_bytes).status_code == 503
     assert server.client.get("/v1/model").json()["wanted_version"] is None
@@ -214,5 +214,5 @@ def test_a_server_reports_what_it_answers_with_and_why_it_can_not_follow(serve, 
     (report,) = replicas.fresh()
     assert (report.version, report.event, report.event_digest) == (1, event.number, event.digest)
     assert "digest" in report.told() and str(registry.root) not in report.told()
-    registry.undo(event, **WHO)
+    registry.revert(event, **WHO)
     server.wait_until(reported(lambda report: report.failure is None), told="the failure to be forgotten")

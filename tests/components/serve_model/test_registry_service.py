@@ -84,7 +84,7 @@ def test_versions_and_history_tell_what_the_ledger_says(desk: Desk, registry_wit
     registry_with_two_versions.promote(2, actor="ann", reason="first", expected_serving=None)
     told = desk.ask("reader", "GET", "/v1/versions").json()
     assert (told["serving"], told["before"]) == (2, None)
-    assert [(version["version"], version["life"], version["approved_by"]) for version in told["versions"]] == [
+    assert [(version["version"], version["stage"], version["approved_by"]) for version in told["versions"]] == [
         (1, "approved", "ben"),
         (2, "promoted", "ben"),
     ]

@@ -37,7 +37,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 def test_a_version_is_answered_for_in_json_and_in_tables(registry: Registry, spineline) -> None:
     found = json.loads(spineline("lineage", 2, "--json").out)
-    assert (found["version"], found["life"], found["recipe"]) == (2, "approved", "tiny")
+    assert (found["version"], found["stage"], found["recipe"]) == (2, "approved", "tiny")
     assert [event["kind"] for event in found["events"]] == ["register", "approve"]
     told = spineline("lineage", 2)
     assert (told.code, told.err) == (0, "")

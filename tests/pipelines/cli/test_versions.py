@@ -27,7 +27,7 @@ def told(spineline):
 
 def test_versions_are_listed_with_their_scores_and_who_approved_them(registry, told):
     first, second = told("versions")
-    assert (first["version"], first["life"], first["in_use"]) == (1, "approved", False)
+    assert (first["version"], first["stage"], first["in_use"]) == (1, "approved", False)
     assert (second["registered_by"], second["approved_by"]) == ("ann", "ben")
     assert 0 <= first["test_dice_scan_mean"] <= 1
 

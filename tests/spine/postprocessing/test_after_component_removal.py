@@ -55,6 +55,6 @@ def test_a_doubled_level_is_none_any_more_once_one_of_both_is_removed():
 
 def test_crumbs_that_belong_to_no_vertebra_are_told_until_they_are_removed():
     volume = column([8, 9, 10, 11], extra=[(3, (2, 2, 2), 3), (3, (50, 50, 50), 2)])
-    assert dict(told_of(volume, Postprocessing(decoding=DecodingSettings())).strays) == {3: 35}
-    assert dict(told_of(volume, Postprocessing(keep_largest=(3,))).strays) == {3: 27}
-    assert dict(told_of(column([8, 9]), Postprocessing()).strays) == {}
+    assert dict(told_of(volume, Postprocessing(decoding=DecodingSettings())).unassigned_voxels) == {3: 35}
+    assert dict(told_of(volume, Postprocessing(keep_largest=(3,))).unassigned_voxels) == {3: 27}
+    assert dict(told_of(column([8, 9]), Postprocessing()).unassigned_voxels) == {}
