@@ -93,8 +93,8 @@ def mirror_soon(registry: Registry, services: Settings, *, wait_s: float = WAIT_
         return AliasesNotSetError(reason)
     if done.returncode == 0:
         return None
-    told = readable((done.stderr.strip().splitlines() or ["no answer"])[-1]).removeprefix("error: ")
-    return AliasesNotSetError(told)
+    message = readable((done.stderr.strip().splitlines() or ["no answer"])[-1]).removeprefix("error: ")
+    return AliasesNotSetError(message)
 
 
 def main() -> int:

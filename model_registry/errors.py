@@ -64,10 +64,10 @@ class ReplicasBehindError(RegistryError):
     """A server does not answer with the version that an event put in use."""
 
     def __init__(self, *, event: int, version: int | None, reasons: Sequence[str], deadline_s: float) -> None:
-        self.told = "; ".join(reasons)
+        self.reasons = "; ".join(reasons)
         wanted = "no version" if version is None else f"version {version}"
         super().__init__(
-            f"event {event} is not followed: {self.told}; expected every server to answer with {wanted} within"
+            f"event {event} is not followed: {self.reasons}; expected every server to answer with {wanted} within"
             f" {deadline_s:g} s"
         )
 
@@ -80,8 +80,8 @@ class ReplicasBehindError(RegistryError):
 class LostEventsError(RegistryError):
     """The ledger lacks an event that somebody has seen in it."""
 
-    def __init__(self, told: str) -> None:
-        super().__init__(f"{told}; expected the ledger to be restored before anything is changed or mended")
+    def __init__(self, message: str) -> None:
+        super().__init__(f"{message}; expected the ledger to be restored before anything is changed or mended")
 
 
 class EvidenceError(RegistryError):

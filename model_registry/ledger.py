@@ -90,7 +90,7 @@ class Ledger:
     def append(self, event: Event) -> None:
         """Write the next event; raises ConflictError where somebody else took its number first."""
         if not self._blob_store.create(file_name(event.number), (event.text() + "\n").encode()):
-            raise ConflictError(number=event.number, state=told_state(self.events()))
+            raise ConflictError(number=event.number, state=describe_state(self.events()))
 
     def _sound_events(self, listed: dict[str, str], known: Sequence[Event]) -> list[Event]:
         names = sorted((name for name in listed if number_of(name)), key=_number)
@@ -179,7 +179,7 @@ def _require_continued(events: Sequence[Event], known: Sequence[Event]) -> None:
         raise BrokenLedgerError(number=len(known), reason="was read before and is gone or another now")
 
 
-def told_state(events: Sequence[Event]) -> str:
+def describe_state(events: Sequence[Event]) -> str:
     """Say what the newest of ``events`` was, and what is served after it."""
     if not events:
         return "it can't be read"

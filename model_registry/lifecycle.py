@@ -280,5 +280,7 @@ def require_passing(bundle: Bundle) -> "Verdict":
 def _require_new(state: State, bundle: Bundle) -> None:
     for known in state.versions.values():
         if known.model_digest == bundle.digest:
-            told = f"version {known.version}, {known.stage}"
-            raise InvalidValueError("bundle", bundle.digest, expected=f"one that is not registered yet: this is {told}")
+            message = f"version {known.version}, {known.stage}"
+            raise InvalidValueError(
+                "bundle", bundle.digest, expected=f"one that is not registered yet: this is {message}"
+            )

@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from model_registry.errors import ConflictError, NothingBeforeError, NotPromotableError
-from model_registry.ledger import Event, changes_of_use, told_state
+from model_registry.ledger import Event, changes_of_use, describe_state
 from model_registry.state import State, VersionState, replay
 from spine.errors import InvalidValueError
 
@@ -47,7 +47,7 @@ def require_unchanged(events: Sequence[Event], *, seen: int | None, is_expected:
     if is_expected and (seen is None or not changes_of_use(events[seen:])):
         return
     changes = changes_of_use(events)
-    raise ConflictError(number=changes[-1].number if changes else len(events), state=told_state(changes))
+    raise ConflictError(number=changes[-1].number if changes else len(events), state=describe_state(changes))
 
 
 def require_reason(reason: str) -> None:

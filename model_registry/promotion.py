@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from model_registry.actors import AUTOMATIC, require_actor
 from model_registry.bundle import Bundle
 from model_registry.errors import BundleAwayError, ConflictError, ReplicasBehindError
-from model_registry.ledger import Event, changes_of_use, told_state
+from model_registry.ledger import Event, changes_of_use, describe_state
 from model_registry.lifecycle import Registry, require_passing
 from model_registry.preconditions import promotable, require_reason, rollback_target, shown
 from model_registry.replicas import ReplicaReport, counted
@@ -141,7 +141,7 @@ def _followed(registry: Registry, event: Event, *, deadline_s: float) -> tuple[R
                 return tuple(reports)
             failed = [report for report in behind if report.failed_on(event)]
             if failed or is_last:
-                raise _behind(event, [report.told() for report in failed or behind], deadline_s=deadline_s)
+                raise _behind(event, [report.problem() for report in failed or behind], deadline_s=deadline_s)
         time.sleep(pause_s)
 
 
@@ -152,13 +152,13 @@ def _behind(event: Event, reasons: list[str], *, deadline_s: float) -> ReplicasB
 def _require_in_force(registry: Registry, event: Event) -> None:
     changes = changes_of_use(registry.history())
     if changes[-1].digest != event.digest:
-        raise ConflictError(number=changes[-1].number, state=told_state(changes))
+        raise ConflictError(number=changes[-1].number, state=describe_state(changes))
 
 
 def _reverted(registry: Registry, event: Event, behind: ReplicasBehindError) -> str:
     """Roll back on the record to what was in use before ``event``; return what came of it."""
     try:
-        reason = shown(f"event {event.number} is not followed: {behind.told}")
+        reason = shown(f"event {event.number} is not followed: {behind.reasons}")
         back = registry.revert(event, actor=AUTOMATIC, reason=reason)
     except SpinelineError as error:
         return f"not rolled back: {error}"

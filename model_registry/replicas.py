@@ -70,7 +70,7 @@ class ReplicaReport(Value):
             return False
         return failure.event >= event.number and failure.version == event.to_version
 
-    def told(self) -> str:
+    def problem(self) -> str:
         """Say in a few words why this server is behind."""
         has = "no version" if self.version is None else f"version {self.version}"
         if self.failure is not None:

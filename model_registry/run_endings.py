@@ -104,8 +104,8 @@ def candidate_status(candidate: Path) -> Status | None:
 
 
 def _needed_folds(candidate: Path) -> set[int]:
-    told = _parameters(candidate).get("training.folds", "")
-    return {int(fold) for fold in re.findall(r"\d", told)}
+    message = _parameters(candidate).get("training.folds", "")
+    return {int(fold) for fold in re.findall(r"\d", message)}
 
 
 def _parameters(candidate: Path) -> dict[str, str]:

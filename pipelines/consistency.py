@@ -77,7 +77,7 @@ class Agreement:
             if not report.is_fresh:
                 yield f"server {report.name} has said nothing since {report.at}: it was killed, or is cut off"
             elif report.version != wanted:
-                yield f"server {report.told()}, the ledger says {_named(wanted)}"
+                yield f"server {report.problem()}, the ledger says {_named(wanted)}"
             elif report.ledger_problem:
                 yield f"server {report.name} can't follow the ledger: {report.ledger_problem}"
         # A server that is cut off from the ledger's place can't report there; here it can be asked.

@@ -68,6 +68,6 @@ def _call(folder: Path, *command: str) -> str:
         command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        told = " ".join(command[:4]).replace(sys.executable, "python")
-        raise StepFailedError("prepare_dataset", reason=f"failed in {told}", log_tail=done.stdout + done.stderr)
+        message = " ".join(command[:4]).replace(sys.executable, "python")
+        raise StepFailedError("prepare_dataset", reason=f"failed in {message}", log_tail=done.stdout + done.stderr)
     return done.stdout

@@ -98,7 +98,7 @@ def _volumes(task: dsl.PipelineTask, cluster: Kubernetes, asked: StepSettings, *
 
 
 def _environment(task: dsl.PipelineTask, cluster: Kubernetes, asked: StepSettings, *, root: str, image: str) -> None:
-    told = {
+    message = {
         "SPINELINE_ROOT": root,
         "SPINELINE_IMAGE": image,
         # A pod sees every core of its node; as many threads would fight for the few that it was given.
@@ -108,7 +108,7 @@ def _environment(task: dsl.PipelineTask, cluster: Kubernetes, asked: StepSetting
         "PYTHONUNBUFFERED": "1",
         **cluster.environment.as_variables(),
     }
-    for name, value in told.items():
+    for name, value in message.items():
         task.set_env_variable(name, value)
     k8s.use_field_path_as_env(task, env_name="SPINELINE_RUN", field_path=_RUN_FIELD)
 

@@ -35,11 +35,11 @@ def predict_file(root: Path, *, image: Path, mask: Path, version: int | None, th
     require_fitting(scan.grid, spacing_mm=spacing_mm(bundle), path=image)
     decoded = load_segmenter(bundle, device=best_device(), threads=threads).decode(scan)
     write_volume(mask, decoded.labels)
-    told = report(
+    message = report(
         decoded,
         scan,
         version=chosen,
         model_digest=bundle.digest,
         training_distribution=training_distribution_of(bundle),
     )
-    return {"mask": str(mask), **told.model_dump(mode="json")}
+    return {"mask": str(mask), **message.model_dump(mode="json")}

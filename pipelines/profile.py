@@ -61,10 +61,10 @@ class Environment(Value):
 
     def as_variables(self) -> dict[str, str]:
         """Return the variables of the environment by their names."""
-        told = self.model_dump(exclude={"variables"}, exclude_none=True)
+        message = self.model_dump(exclude={"variables"}, exclude_none=True)
         endpoint = {"MLFLOW_S3_ENDPOINT_URL": self.s3_endpoint} if self.s3_endpoint else {}
         return {
-            **{f"SPINELINE_{name.upper()}": str(value) for name, value in told.items()},
+            **{f"SPINELINE_{name.upper()}": str(value) for name, value in message.items()},
             **endpoint,
             **self.variables,
         }
@@ -188,8 +188,8 @@ def _faults(profile: Profile) -> Iterator[tuple[str, str]]:
     yield from _faults_of_environment(cluster, root=root)
     yield from _faults_of_store_secrets(cluster)
     if cluster.cache_claim == cluster.volume_claim:
-        told = f"kubernetes.cache_claim is {cluster.cache_claim!r}, the root's own"
-        yield told, "another claim, or none: the cache lies in the root then"
+        message = f"kubernetes.cache_claim is {cluster.cache_claim!r}, the root's own"
+        yield message, "another claim, or none: the cache lies in the root then"
     for step in STEPS:
         yield from _faults_of(cluster, step, root=root)
 
@@ -202,8 +202,8 @@ def _faults_of_environment(cluster: Kubernetes, *, root: str) -> Iterator[tuple[
     for field in ("ledger", "model_store"):
         place = getattr(cluster.environment, field)
         if place and place.startswith("/") and (place == root or not is_below(place, root)):
-            told = f"kubernetes.environment.{field} is {place!r}"
-            yield told, f"a folder below the root {root}, or s3://…: no other outlives the pod"
+            message = f"kubernetes.environment.{field} is {place!r}"
+            yield message, f"a folder below the root {root}, or s3://…: no other outlives the pod"
 
 
 def _faults_of_store_secrets(cluster: Kubernetes) -> Iterator[tuple[str, str]]:
@@ -214,8 +214,8 @@ def _faults_of_store_secrets(cluster: Kubernetes) -> Iterator[tuple[str, str]]:
     for purpose in sorted(cluster.environment.store_purposes()):
         if getattr(cluster.store_secrets, purpose) is None:
             steps = ", ".join(step for step in STEPS if PURPOSE_OF[step] == purpose)
-            told = f"kubernetes.store_secrets has no {purpose}"
-            yield told, f"a Secret: with the stores of kubernetes.environment it is needed by {steps}"
+            message = f"kubernetes.store_secrets has no {purpose}"
+            yield message, f"a Secret: with the stores of kubernetes.environment it is needed by {steps}"
 
 
 def _is_on_s3(place: str | None) -> bool:

@@ -81,16 +81,16 @@ def await_ready(root: Path, info: ServerInfo, *, on_wait: Callable[[str], None],
 
     Raises StepFailedError where the server ends, or at the deadline.
     """
-    began, told = time.monotonic(), 0.0
+    began, message = time.monotonic(), 0.0
     while (version := served_version(info)) is None:
         waited = time.monotonic() - began
         if has_ended(info) or waited > timeout_s:
             what = "has no version loaded" if waited > timeout_s else "has ended"
             reason = f"at {info.url} {what} after {waited:.0f} s; log: {root / 'serving' / 'server.log'}"
             raise StepFailedError("serve_model", reason=reason)
-        if waited >= told:
+        if waited >= message:
             on_wait(f"the version in use is being loaded and checked ({waited:.0f} s)")
-            told += _TOLD_EVERY_S
+            message += _TOLD_EVERY_S
         time.sleep(0.2)
     return version
 

@@ -89,20 +89,20 @@ class FolderBlobStore:
 
     def listed(self, prefix: str = "") -> dict[str, str]:
         """List files; a stamp is the time of a file's last change, which nobody can set back, its number and size."""
-        with self._told(prefix):
+        with self._translate_errors(prefix):
             # The clock of the file system's own machine would be better, and costs a file.
             now_ns = time.time_ns()
             return dict(sorted(_stamps(self._folder, "", prefix, now_ns)))
 
     def read(self, name: str) -> bytes:
         """Return the content of a file."""
-        with self._told(name):
+        with self._translate_errors(name):
             return self._path(name).read_bytes()
 
     def create(self, name: str, content: bytes) -> bool:
         """Link a file that is written whole to its name, which succeeds for one of several writers."""
         path = self._path(name)
-        with self._told(name), out_of_space_named(path):
+        with self._translate_errors(name), out_of_space_named(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, partial = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
             try:
@@ -118,22 +118,22 @@ class FolderBlobStore:
 
     def replace(self, name: str, content: bytes) -> None:
         """Put a whole file in place of another."""
-        with self._told(name), atomic_file(self._path(name)) as partial:
+        with self._translate_errors(name), atomic_file(self._path(name)) as partial:
             partial.write_bytes(content)
 
     def remove(self, name: str) -> None:
         """Remove a file."""
-        with self._told(name):
+        with self._translate_errors(name):
             self._path(name).unlink(missing_ok=True)
 
     def send(self, name: str, path: Path) -> None:
         """Copy a file into the folder."""
-        with self._told(name), atomic_file(self._path(name)) as partial:
+        with self._translate_errors(name), atomic_file(self._path(name)) as partial:
             shutil.copyfile(path, partial)
 
     def fetch(self, name: str, target: Path) -> None:
         """Copy a file out of the folder."""
-        with self._told(name), atomic_file(target) as partial:
+        with self._translate_errors(name), atomic_file(target) as partial:
             shutil.copyfile(self._path(name), partial)
 
     def neighbour(self, name: str) -> "FolderBlobStore":
@@ -144,7 +144,7 @@ class FolderBlobStore:
         return self._folder / checked_name(name)
 
     @contextlib.contextmanager
-    def _told(self, name: str) -> Iterator[None]:
+    def _translate_errors(self, name: str) -> Iterator[None]:
         place = str(self._folder / name)
         if self._anchor and not self._anchor.is_dir():
             raise BlobStoreUnreachableError(

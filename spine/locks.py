@@ -36,12 +36,12 @@ def held(
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder / _FILE, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        deadline, told = time.monotonic() + wait_s, False
+        deadline, message = time.monotonic() + wait_s, False
         while not _is_ours(handle):
             holder = os.pread(handle, 200, 0).decode(errors="replace") or "another process"
-            if not told:
+            if not message:
                 on_wait(f"{folder.name} is in use by {holder}; waiting")
-                told = True
+                message = True
             if stop and stop.is_set():
                 raise WaitInterruptedError(f"{folder}: stopped while {holder} had it; run again to continue")
             if time.monotonic() > deadline:

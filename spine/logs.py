@@ -78,10 +78,10 @@ def run_program(work: Callable[[], str]) -> int:
         say(f"error: {error}", level=logging.ERROR)
         return error.exit_code
     except OSError as error:
-        told = format_os_error(error)
-        if told is None:
+        message = format_os_error(error)
+        if message is None:
             raise
-        say(f"error: {told}", level=logging.ERROR)
+        say(f"error: {message}", level=logging.ERROR)
         return 2
     except KeyboardInterrupt:
         say("interrupted; run the same command again to continue", level=logging.WARNING)
@@ -112,8 +112,8 @@ def _install(root: logging.Logger, form: logging.Formatter, level: int) -> None:
 
 
 def _tell_uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
-    told = f"error: {error}" if isinstance(error, SpinelineError) else f"{kind.__name__}: {error}"
-    _LOG.critical("%s", told, exc_info=(kind, error or kind(), trace))
+    message = f"error: {error}" if isinstance(error, SpinelineError) else f"{kind.__name__}: {error}"
+    _LOG.critical("%s", message, exc_info=(kind, error or kind(), trace))
 
 
 def _path_of(error: OSError) -> Path:

@@ -138,9 +138,9 @@ class S3Store:
     def _refused(self, name: str, error: Any) -> ObjectUnavailableError:
         code = code_of(error)
         status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
-        told = code if status in code else f"{status} {code}"
+        message = code if status in code else f"{status} {code}"
         kind = StoreUnreachableError if code in _WHOLE_STORE else ObjectUnavailableError
-        return kind(self._place(name), reason=f"the store answered {told}")
+        return kind(self._place(name), reason=f"the store answered {message}")
 
     def _place(self, name: str) -> str:
         return f"s3://{self._bucket}/{name}"

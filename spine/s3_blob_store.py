@@ -39,7 +39,7 @@ class S3BlobStore:
     def listed(self, prefix: str = "") -> dict[str, str]:
         """List objects, a thousand a request; a stamp is an object's ETag and size."""
         begin = f"{self._prefix}/" if self._prefix else ""
-        with self._told(""):
+        with self._translate_errors(""):
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=begin + prefix)
             held = {
                 item["Key"].removeprefix(begin): f"{item['ETag']}-{item['Size']}"
@@ -50,7 +50,7 @@ class S3BlobStore:
 
     def read(self, name: str) -> bytes:
         """Return the content of an object."""
-        with self._told(name):
+        with self._translate_errors(name):
             content: bytes = self._client.get_object(Bucket=self._bucket, Key=self._key(name))["Body"].read()
             return content
 
@@ -64,22 +64,22 @@ class S3BlobStore:
 
     def replace(self, name: str, content: bytes) -> None:
         """Put an object."""
-        with self._told(name):
+        with self._translate_errors(name):
             self._client.put_object(Bucket=self._bucket, Key=self._key(name), Body=content)
 
     def remove(self, name: str) -> None:
         """Remove an object."""
-        with self._told(name):
+        with self._translate_errors(name):
             self._client.delete_object(Bucket=self._bucket, Key=self._key(name))
 
     def send(self, name: str, path: Path) -> None:
         """Upload a file, a large one in parts."""
-        with self._told(name):
+        with self._translate_errors(name):
             self._client.upload_file(str(path), self._bucket, self._key(name))
 
     def fetch(self, name: str, target: Path) -> None:
         """Download an object into a file."""
-        with self._told(name), atomic_file(target) as partial:
+        with self._translate_errors(name), atomic_file(target) as partial:
             self._client.download_file(self._bucket, self._key(name), str(partial))
 
     def neighbour(self, name: str) -> "S3BlobStore":
@@ -115,7 +115,7 @@ class S3BlobStore:
         def put() -> None:
             self._client.put_object(Bucket=self._bucket, Key=self._key(name), Body=content, IfNoneMatch="*")
 
-        with self._told(name):
+        with self._translate_errors(name):
             try:
                 _until_decided(put)
             except ClientError as error:
@@ -134,7 +134,7 @@ class S3BlobStore:
             raise else_raise from None
 
     @contextlib.contextmanager
-    def _told(self, name: str) -> Iterator[None]:
+    def _translate_errors(self, name: str) -> Iterator[None]:
         from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError
 

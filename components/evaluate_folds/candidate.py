@@ -57,18 +57,18 @@ class Candidate:
         dataset = self.root / self.plan.dataset_folder
         validation = [case for cases in training for case in cases]
         predictions = Predictions(self.folder / "predictions", keep_logits=settings().keep_logits)
-        predicted = told("predict", total=len(validation) + len(test))
+        predicted = report_cases("predict", total=len(validation) + len(test))
         for fold, cases in zip(self.folds, training, strict=True):
             predictions.make(cases, dataset=dataset, load=partial(self._load, [fold]), on_case=predicted)
         predictions.make(test, dataset=dataset, load=partial(self._load, self.folds), on_case=predicted)
         out_of_fold, locked = (masks_of(cases, dataset, predictions) for cases in (validation, test))
         name = f"{self.recipe.name}, out of fold"
         chosen, ways, tried = choose_postprocessing(
-            out_of_fold, name=name, scores=self.folder / "scores", on_case=_told_by_task(len(validation))
+            out_of_fold, name=name, scores=self.folder / "scores", on_case=_report_by_task(len(validation))
         )
         # The chosen way comes last: its masks are the ones that are kept.
         final = {way: ways[way] for way in (NONE, chosen)}
-        scored = told("score", total=len(validation) + len(test))
+        scored = report_cases("score", total=len(validation) + len(test))
         folds = self._final(out_of_fold, name=name, ways=final, on_case=scored)
         tests = self._final(locked, name=f"{self.recipe.name}, locked test set", ways=final, on_case=scored)
         write_suspects(
@@ -136,7 +136,7 @@ def masks_of(cases: Sequence[Case], dataset: Path, predictions: Predictions) -> 
     return Masks(cases=tuple(cases), dataset=dataset, predictions=predictions, workers=settings().cpu_threads)
 
 
-def told(task: str, *, total: int) -> Callable[[str], None]:
+def report_cases(task: str, *, total: int) -> Callable[[str], None]:
     """Return a function that reports one more case each time it is called."""
     done = 0
 
@@ -148,10 +148,10 @@ def told(task: str, *, total: int) -> Callable[[str], None]:
     return tell
 
 
-def _told_by_task(total: int) -> Callable[[str, str], None]:
+def _report_by_task(total: int) -> Callable[[str, str], None]:
     counters: dict[str, Callable[[str], None]] = {}
 
     def tell(task: str, case: str) -> None:
-        counters.setdefault(task, told(task, total=total))(case)
+        counters.setdefault(task, report_cases(task, total=total))(case)
 
     return tell

@@ -56,14 +56,14 @@ def _draw(folder: Path, dataset: Path, predictions: Path, case: Case) -> None:
 def _page(listed: SuspectList) -> str:
     title = f"Suspects of {listed.name}"
     head = tag("head", Markup(_META), tag("title", title), Markup(f"<style>{CSS}</style>"))
-    told = f"{len(listed.suspects)} of {listed.cases} cases. {_HOW}" if listed.suspects else "No suspects."
+    message = f"{len(listed.suspects)} of {listed.cases} cases. {_HOW}" if listed.suspects else "No suspects."
     figures = [_figure(judged) for judged in listed.suspects]
-    body = tag("body", tag("main", tag("h1", title), tag("p", told), section("Cases", *figures)))
+    body = tag("body", tag("main", tag("h1", title), tag("p", message), section("Cases", *figures)))
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en').html}\n"
 
 
 def _figure(judged: Suspect) -> Markup:
     shift = f", all by {judged.shift:+d}" if judged.shift is not None and judged.misnamed > 1 else ""
-    told = f" (patient {judged.patient}): {judged.misnamed} of {judged.vertebrae} vertebrae{shift}: {judged.message}"
-    picture = tag("img", alt=f"{judged.case}{told}", src=f"pictures/{judged.case}.png", loading="lazy")
-    return tag("figure", picture, tag("figcaption", joined((tag("strong", judged.case), told))))
+    message = f" (patient {judged.patient}): {judged.misnamed} of {judged.vertebrae} vertebrae{shift}: {judged.message}"
+    picture = tag("img", alt=f"{judged.case}{message}", src=f"pictures/{judged.case}.png", loading="lazy")
+    return tag("figure", picture, tag("figcaption", joined((tag("strong", judged.case), message))))

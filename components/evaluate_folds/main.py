@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.evaluate_folds.assessment import evaluate_ways
-from components.evaluate_folds.candidate import STEP, Candidate, masks_of, told
+from components.evaluate_folds.candidate import STEP, Candidate, masks_of, report_cases
 from components.evaluate_folds.predictions import Predictions
 from model_registry.champion import Champion, champion_of, dataset_of
 from model_registry.lifecycle import Registry
@@ -68,7 +68,7 @@ def _score_champion(root: Path, plan: Plan, manifest: Manifest, folder: Path) ->
         return
     dataset, cases = root / plan.dataset_folder, manifest.members(split="test")
     predictions = Predictions(file.with_suffix(""))
-    tell = told("predict with the model in use", total=len(cases))
+    tell = report_cases("predict with the model in use", total=len(cases))
     predictions.make(cases, dataset=dataset, load=lambda: _load_champion(champion), on_case=tell)
     name = f"version {champion.version}, locked test set"
     evaluations = evaluate_ways(
@@ -77,7 +77,7 @@ def _score_champion(root: Path, plan: Plan, manifest: Manifest, folder: Path) ->
         ways={name: postprocessing_of(champion.bundle)},
         scores=predictions.folder / "scores",
         finished=predictions.folder / MASKS_FOLDER,
-        on_case=told("score the model in use", total=len(cases)),
+        on_case=report_cases("score the model in use", total=len(cases)),
     )
     write_json(file, evaluations[name].content)
 

@@ -86,8 +86,8 @@ class Predictions:
     def _is_given_up(self, case: str) -> bool:
         tries = self._tries(case)
         if tries >= _TRIES:
-            told = "%s ended this step %d times; it scores 0 (remove %s to try again)"
-            _LOG.error(told, case, tries, self._mark(case))
+            message = "%s ended this step %d times; it scores 0 (remove %s to try again)"
+            _LOG.error(message, case, tries, self._mark(case))
         return tries >= _TRIES
 
     @contextmanager

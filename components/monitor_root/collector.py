@@ -89,7 +89,7 @@ class RootCollector(Collector):
         return str(MissingPathError(self._root, expected="the shared root, or its share"))
 
     def _tell(self, problems: dict[Part, str]) -> None:
-        for part, told in problems.items():
-            if self._problems.get(part) != told:
-                _LOG.warning("%s: can't be read and is left out: %s", part, told)
+        for part, message in problems.items():
+            if self._problems.get(part) != message:
+                _LOG.warning("%s: can't be read and is left out: %s", part, message)
         self._problems = problems

@@ -26,11 +26,11 @@ _SINCE = "in seconds since 1970."
 
 def of_training(training: Training) -> Iterator[Metric]:
     """Yield a sample a fold of each value; those that a trainer tells by itself have the names that it gives them."""
-    for name, told, value in (
-        ("status_timestamp_seconds", f"When it told its status, {_SINCE}", lambda fold: fold.told.status_at_s),
-        ("epoch", "Epochs trained.", lambda fold: fold.told.epoch),
+    for name, help_text, value in (
+        ("status_timestamp_seconds", f"When it told its status, {_SINCE}", lambda fold: fold.summary.status_at_s),
+        ("epoch", "Epochs trained.", lambda fold: fold.summary.epoch),
         ("epochs", "Epochs that the training has.", lambda fold: fold.epochs),
-        ("last_epoch_timestamp_seconds", f"When the last epoch ended, {_SINCE}", lambda fold: fold.told.epoch_at_s),
+        ("last_epoch_timestamp_seconds", f"When the last epoch ended, {_SINCE}", lambda fold: fold.summary.epoch_at_s),
         (
             "last_checkpoint_timestamp_seconds",
             f"When the newest checkpoint was written, {_SINCE}",
@@ -44,15 +44,15 @@ def of_training(training: Training) -> Iterator[Metric]:
             _of_last_epoch("pseudo_dice"),
         ),
     ):
-        yield gauge(f"training_{name}", told, _FOLD, [(_labels(fold), value(fold)) for fold in training.folds])
+        yield gauge(f"training_{name}", help_text, _FOLD, [(_labels(fold), value(fold)) for fold in training.folds])
     states: list[_Row] = [
-        ((*_labels(fold), status.lower()), float(fold.told.status == status))
+        ((*_labels(fold), status.lower()), float(fold.summary.status == status))
         for fold in training.folds
         for status in get_args(Status)
     ]
     yield gauge("training_status", "1 for the status that the fold told last.", (*_FOLD, "status"), states)
-    told = "Candidates that were active lately and are not told of, being too many."
-    yield gauge("monitor_candidates_left_out", told, (), [((), training.left_out)])
+    help_text = "Candidates that were active lately and are not told of, being too many."
+    yield gauge("monitor_candidates_left_out", help_text, (), [((), training.left_out)])
 
 
 def of_verdicts(judged: Judged) -> Iterator[Metric]:
@@ -89,14 +89,14 @@ def of_ledger(ledger: LedgerStanding) -> Iterator[Metric]:
         events.add_metric((kind,), ledger.events.get(kind, 0))
     yield events
     at_s = datetime.fromisoformat(ledger.newest.at).timestamp() if ledger.newest else None
-    for name, told, value in (
+    for name, help_text, value in (
         ("ledger_version_in_use", "The version in use; 0 for none.", ledger.in_use or 0),
         ("ledger_version_before", "The version that a rollback returns to; 0 for none.", ledger.before or 0),
         ("ledger_last_event_timestamp_seconds", f"When the newest event was made, {_SINCE}", at_s),
         ("ledger_strays", "Files among the events that are none.", ledger.unrecognized_files),
         ("ledger_lost_events", "Servers and MLflow that have seen an event which the ledger lacks.", ledger.lost),
     ):
-        yield gauge(name, told, (), [((), value)])
+        yield gauge(name, help_text, (), [((), value)])
 
 
 def of_replicas(reports: Sequence[ReplicaReport]) -> Iterator[Metric]:
@@ -108,8 +108,8 @@ def of_replicas(reports: Sequence[ReplicaReport]) -> Iterator[Metric]:
     fresh = [each for each in reports if each.is_fresh]
     failing = sum(each.failure is not None for each in fresh)
     cut_off = sum(each.ledger_problem is not None for each in fresh)
-    told = "Servers that follow the ledger, by the version that they answer with, and whether they still report."
-    yield gauge("replicas", told, ("version", "freshness"), [(key, count) for key, count in servers.items()])
+    help_text = "Servers that follow the ledger, by the version that they answer with, and whether they still report."
+    yield gauge("replicas", help_text, ("version", "freshness"), [(key, count) for key, count in servers.items()])
     yield gauge("replicas_failing", "Servers that can't bring a version live.", (), [((), failing)])
     yield gauge("replicas_cut_off", "Servers that can't follow the ledger.", (), [((), cut_off)])
 
@@ -119,7 +119,7 @@ def of_mlflow(mlflow: MlflowStanding | None) -> Iterator[Metric]:
     if mlflow is None or mlflow.is_reachable is None:
         return
     unrepaired = None if mlflow.differences is None else len(mlflow.differences)
-    for name, told, value in (
+    for name, help_text, value in (
         ("mlflow_reachable", "1 where MLflow answers.", float(mlflow.is_reachable)),
         ("mlflow_differences", "Differences between MLflow and the ledger that only a person can repair.", unrepaired),
         (
@@ -128,7 +128,7 @@ def of_mlflow(mlflow: MlflowStanding | None) -> Iterator[Metric]:
             mlflow.reconciled_at_s,
         ),
     ):
-        yield gauge(name, told, (), [((), value)])
+        yield gauge(name, help_text, (), [((), value)])
     yield CounterMetricFamily("spineline_mlflow_failures", "Comparisons with MLflow that failed.", mlflow.failures)
     ended = CounterMetricFamily("spineline_mlflow_runs_ended", "Runs of dead trainings ended.", labels=("status",))
     for status in get_args(Status):
@@ -137,9 +137,9 @@ def of_mlflow(mlflow: MlflowStanding | None) -> Iterator[Metric]:
     yield ended
 
 
-def gauge(name: str, told: str, labels: Sequence[str], rows: Sequence[_Row]) -> Metric:
+def gauge(name: str, help_text: str, labels: Sequence[str], rows: Sequence[_Row]) -> Metric:
     """Return a gauge with a sample a row; one whose value is not known is left out."""
-    family = GaugeMetricFamily(f"spineline_{name}", told, labels=labels)
+    family = GaugeMetricFamily(f"spineline_{name}", help_text, labels=labels)
     for values, number in rows:
         if number is not None:
             family.add_metric(values, number)
@@ -151,4 +151,4 @@ def _labels(fold: FoldStanding) -> tuple[str, str]:
 
 
 def _of_last_epoch(name: str) -> Callable[[FoldStanding], float | None]:
-    return lambda fold: fold.told.metrics.get(name)
+    return lambda fold: fold.summary.metrics.get(name)

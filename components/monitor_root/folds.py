@@ -17,7 +17,7 @@ _FOLD = re.compile(r"fold_([0-4])")
 
 
 @dataclass(frozen=True)
-class Told:
+class JournalSummary:
     """What a journal has told so far; times are Unix times, None before the first."""
 
     status: Status | None = None
@@ -28,14 +28,14 @@ class Told:
     """Those of the last epoch."""
     parameters: Mapping[str, str] = field(default_factory=dict)
 
-    def and_then(self, entry: Entry) -> "Told":
+    def and_then(self, entry: Entry) -> "JournalSummary":
         """Return what is told with one more entry."""
-        told = replace(self, parameters={**self.parameters, **entry.parameters}) if entry.parameters else self
+        updated = replace(self, parameters={**self.parameters, **entry.parameters}) if entry.parameters else self
         if entry.status:
-            told = replace(told, status=entry.status, status_at_s=entry.time_s)
+            updated = replace(updated, status=entry.status, status_at_s=entry.time_s)
         if entry.metrics:
-            told = replace(told, epoch=entry.step, epoch_at_s=entry.time_s, metrics=entry.metrics)
-        return told
+            updated = replace(updated, epoch=entry.step, epoch_at_s=entry.time_s, metrics=entry.metrics)
+        return updated
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class FoldStanding:
     """The first digits of the digest that its folder is named by."""
     fold: int
     epochs: int | None
-    told: Told
+    summary: JournalSummary
     checkpoint_at_s: float | None
     """When the newest checkpoint was written, as its file says."""
 
@@ -87,7 +87,7 @@ class Trainings:
         return sorted((each for each in changed if changed[each] >= since), key=lambda each: -changed[each])
 
     def _standings(self, candidate: Path) -> Iterator[FoldStanding]:
-        epochs = self._told(candidate / JOURNAL_FILE).parameters.get("training.epochs", "")
+        epochs = self._summarize(candidate / JOURNAL_FILE).parameters.get("training.epochs", "")
         for journal in _fold_journals(candidate):
             found = _FOLD.fullmatch(journal.parent.name)
             if found:
@@ -95,11 +95,11 @@ class Trainings:
                     candidate=candidate.name,
                     fold=int(found[1]),
                     epochs=int(epochs) if epochs.isdigit() else None,
-                    told=self._told(journal),
+                    summary=self._summarize(journal),
                     checkpoint_at_s=max((_changed_at(path) for path in held(journal.parent)), default=None),
                 )
 
-    def _told(self, path: Path) -> Told:
+    def _summarize(self, path: Path) -> JournalSummary:
         return self._journals.setdefault(path, _Journal(path)).read_on()
 
     def _forget_others(self, shown: list[Path]) -> None:
@@ -111,11 +111,11 @@ class _Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._offset, self._so_far = 0, Told()
+        self._offset, self._so_far = 0, JournalSummary()
 
-    def read_on(self) -> Told:
+    def read_on(self) -> JournalSummary:
         if self._path.is_file() and self._path.stat().st_size < self._offset:
-            self._offset, self._so_far = 0, Told()  # another one has its name now
+            self._offset, self._so_far = 0, JournalSummary()  # another one has its name now
         for entry, offset in JournalReader(self._path, self._offset):
             self._so_far, self._offset = self._so_far.and_then(entry), offset
         return self._so_far

@@ -53,9 +53,9 @@ def _app(metrics: Callable[[dict[str, Any], _Start], _Answer]) -> Callable[[dict
         path = request["PATH_INFO"]
         if path == "/metrics":
             return metrics(request, start)
-        status, told = ("200 OK", b"alive\n") if path == "/healthz" else ("404 Not Found", b"/metrics or /healthz\n")
-        start(status, [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(told)))])
-        return [told]
+        status, message = ("200 OK", b"alive\n") if path == "/healthz" else ("404 Not Found", b"/metrics or /healthz\n")
+        start(status, [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(message)))])
+        return [message]
 
     return answer
 

@@ -27,10 +27,10 @@ def plan_training(*, root: Path, dataset: DatasetRevision, recipe: Recipe) -> Pl
     key = digest_value({"data": dataset.dvc_hash, "recipe": recipe.plan.digest})
     folder = root / "plans" / short(key)
 
-    def told(note: str) -> None:
+    def report_wait(note: str) -> None:
         progress.report(STEP, "wait", done=0, total=1, note=note)
 
-    with held(folder, wait_s=_WAIT_S, on_wait=told):
+    with held(folder, wait_s=_WAIT_S, on_wait=report_wait):
         known = _found(folder, dataset=dataset, recipe=recipe)
         if known and not _lacking(root, known):
             return known

@@ -48,8 +48,8 @@ def assemble(
         found[case].append(finding("set-aside", case=case, value=1, message=reason))
     for raw in raw_set.cases:
         if not raw.in_patients_table:
-            told = f"{PATIENTS_FILE} has no row for it: it counts as a patient of its own"
-            found[raw.case].append(finding("known-patient", case=raw.case, value=0, message=told))
+            message = f"{PATIENTS_FILE} has no row for it: it counts as a patient of its own"
+            found[raw.case].append(finding("known-patient", case=raw.case, value=0, message=message))
     rows = {entry.stored.case: entry.stored.row for entry in entries if entry.stored.row}
     kept = {case: row for case, row in rows.items() if case not in set_aside}
     held = {case: side for case, row in kept.items() if (side := lock.side_of(case, voxels=row.voxels_sha256))}

@@ -114,8 +114,8 @@ class CaseStore:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                told = "one run at a time on an output"
-                raise InvalidValueError("output in work", str(self.folder), expected=told) from error
+                message = "one run at a time on an output"
+                raise InvalidValueError("output in work", str(self.folder), expected=message) from error
             # Released by the system when the process ends, however it ends.
             yield
 

@@ -42,7 +42,7 @@ def prepare_case(raw: RawCase, *, within: Path, store: CaseStore) -> Entry:
         checked, found = check_case(raw)
     except MemoryError:
         return _unreadable(raw, f"{raw.image}: needs more memory than there is; expected a smaller volume", within)
-    findings = tuple(_told_relative(each, within) for each in found)
+    findings = tuple(_with_relative_path(each, within) for each in found)
     with store.adding(key) as folder:
         row = _write(folder, checked) if checked else None
         stored = StoredCase(case=raw.case, findings=findings, row=row, files={})
@@ -93,7 +93,7 @@ def _hu_counts(image: Volume) -> tuple[int, ...]:
     return tuple(np.bincount(bins.ravel().astype(np.intp), minlength=len(HU_EDGES) - 1).tolist())
 
 
-def _told_relative(found: Finding, within: Path) -> Finding:
+def _with_relative_path(found: Finding, within: Path) -> Finding:
     return found.model_copy(update={"message": _relative(found.message, within)})
 
 

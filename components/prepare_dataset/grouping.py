@@ -55,8 +55,8 @@ def _by_patient(patients: Mapping[str, str], lock: Mapping[str, Split], made: Gr
         sides = {lock[case] for case in cases if case in lock}
         for case in cases:
             if len(sides) == 2 and lock.get(case) == "train":
-                told = f"is of patient {patient}, of whom other scans are locked in the test set"
-                _reject(made, case, told)
+                template = f"is of patient {patient}, of whom other scans are locked in the test set"
+                _reject(made, case, template)
         group = _Group(cases, "test" if "test" in sides else next(iter(sides), None))
         group_of.update(dict.fromkeys(cases, group))
     return group_of
@@ -64,15 +64,15 @@ def _by_patient(patients: Mapping[str, str], lock: Mapping[str, Split], made: Gr
 
 def _tie(like: Likeness, group_of: dict[str, _Group], lock: Mapping[str, Split], made: Grouping) -> None:
     first, second = group_of[like.first], group_of[like.second]
-    told = f"looks like {{}} (correlation {like.correlation:.3f})"
+    template = f"looks like {{}} (correlation {like.correlation:.3f})"
     if first is not second and {first.split, second.split} == {"train", "test"}:
         free = [case for case in (like.first, like.second) if case not in lock]
         in_training = like.first if first.split == "train" else like.second
         case = free[0] if free else in_training
         other = like.second if case == like.first else like.first
-        _reject(made, case, told.format(other) + ", which the lock holds on the other side of the split")
+        _reject(made, case, template.format(other) + ", which the lock holds on the other side of the split")
         return
-    message = told.format(like.first) + ", of another patient: both go to the same side of every split"
+    message = template.format(like.first) + ", of another patient: both go to the same side of every split"
     made.findings.append(finding("near-duplicate", case=like.second, value=like.correlation, message=message))
     if first is not second:
         first.cases += second.cases

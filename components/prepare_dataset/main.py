@@ -111,12 +111,12 @@ def _require_enough(prepared: Prepared, *, allowed: float, raw: Path, report: Pa
     if share > allowed or not prepared.manifest.cases:
         rejects = [finding for row in refused for finding in row.findings if finding.severity == "reject"]
         first = f"; first: {rejects[0].case}: {rejects[0].message}" if rejects else ""
-        told = f"at most {allowed}{first}; the report tells all: {report / 'index.html'}"
-        raise InvalidValueError(f"share of refused cases in {raw}", round(share, 3), expected=told)
+        message = f"at most {allowed}{first}; the report tells all: {report / 'index.html'}"
+        raise InvalidValueError(f"share of refused cases in {raw}", round(share, 3), expected=message)
     for split in ("train", "test"):
         if not prepared.manifest.members(split=split):
-            told = f"at least one; the report tells what was refused: {report / 'index.html'}"
-            raise InvalidValueError(f"number of {split} cases in {raw}", 0, expected=told)
+            message = f"at least one; the report tells what was refused: {report / 'index.html'}"
+            raise InvalidValueError(f"number of {split} cases in {raw}", 0, expected=message)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -57,8 +57,8 @@ class SplitLock(StoredValue):
             return cls(seed=seed, cases={}, voxels={})
         lock = cls.from_stored(read_json(path, expected="the lock of a test set"), where=path)
         if lock.seed != seed:
-            told = f"{lock.seed}, with which {path} locked the test set; remove that file to draw a new test set"
-            raise InvalidValueError("seed", seed, expected=told)
+            message = f"{lock.seed}, with which {path} locked the test set; remove that file to draw a new test set"
+            raise InvalidValueError("seed", seed, expected=message)
         return lock
 
     def with_cases(self, cases: Mapping[str, Split], *, voxels: Mapping[str, Split]) -> "SplitLock":

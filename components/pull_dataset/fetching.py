@@ -122,11 +122,13 @@ class Fetch:
             raise ObjectUnavailableError(error.place, reason=f"{error.reason} (for {path})") from error
         if self._failures:
             # In the listing's order: two pulls of the same store say the same.
-            told = [self._told(md5, self._failures[md5]) for md5 in self._contents if md5 in self._failures]
-            listed = self._local.note_failures(told)
-            raise ObjectsUnavailableError(told, objects=len(self._contents), listed=listed)
+            described = [
+                self._describe_failure(md5, self._failures[md5]) for md5 in self._contents if md5 in self._failures
+            ]
+            listed = self._local.note_failures(described)
+            raise ObjectsUnavailableError(described, objects=len(self._contents), listed=listed)
 
-    def _told(self, md5: str, error: ObjectUnavailableError | DamagedObjectError) -> str:
+    def _describe_failure(self, md5: str, error: ObjectUnavailableError | DamagedObjectError) -> str:
         if isinstance(error, DamagedObjectError):
             reason = f"damaged, its content has MD5 {error.found}"
         else:

@@ -86,10 +86,10 @@ class LocalObjects:
                 partial.unlink(missing_ok=True)
                 raise
 
-    def note_failures(self, told: Sequence[str]) -> Path:
+    def note_failures(self, message: Sequence[str]) -> Path:
         """Keep the whole list of what a pull could not get, and return its file."""
         path = self._folder / "unavailable.txt"
-        write_text(path, "\n".join(told) + "\n")
+        write_text(path, "\n".join(message) + "\n")
         return path
 
     def link(self, md5: str, target: Path) -> None:

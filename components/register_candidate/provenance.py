@@ -22,13 +22,13 @@ def provenance(
     image: str | None,
 ) -> Provenance:
     """Return where a candidate below ``root`` comes from; ``image`` is that of this step."""
-    told: dict[str, str] = {}
+    message: dict[str, str] = {}
     for entry in _entries(candidate_folder_of(root, checkpoints[0])):
-        told.update(entry.parameters)
-    images = {"train_folds": told.get("image", _NO_IMAGE), "register_candidate": image or _NO_IMAGE}
+        message.update(entry.parameters)
+    images = {"train_folds": message.get("image", _NO_IMAGE), "register_candidate": image or _NO_IMAGE}
     folds = {record.fold for record in checkpoints}
     return Provenance(
-        code_revision=told.get("code_revision", UNKNOWN),
+        code_revision=message.get("code_revision", UNKNOWN),
         images={step: name for step, name in images.items() if name != _NO_IMAGE},
         git_revision=dataset.git_revision,
         dvc_hash=dataset.dvc_hash,

@@ -75,11 +75,11 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> Response:
-        told = f"{request.method} {request.url.path}: {str(error.detail).lower()}"
+        message = f"{request.method} {request.url.path}: {str(error.detail).lower()}"
         headers = dict(error.headers or {})
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             headers["Allow"] = ", ".join(_allowed(request))
-        return json_answer({"error": told}, status=error.status_code, headers=headers)
+        return json_answer({"error": message}, status=error.status_code, headers=headers)
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> Response:
@@ -89,9 +89,9 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def failed(request: Request, _: Exception) -> Response:
-        told = "the server failed on this request; its log has the reason"
+        message = "the server failed on this request; its log has the reason"
         # It is made outside of the audit trail, which gives all other answers their headers.
-        return json_answer({"error": told}, status=500, headers=request_headers(request.scope))
+        return json_answer({"error": message}, status=500, headers=request_headers(request.scope))
 
 
 def _allowed(request: Request) -> list[str]:

@@ -49,12 +49,14 @@ def control_routes(control: Control, *, guard: Guard) -> APIRouter:
 def _add_reading(router: APIRouter, control: Control, guard: Guard) -> None:
     needs_reader = [Depends(guard.needs("reader"))]
 
-    @router.get("/versions", dependencies=needs_reader, summary="List the versions", responses=_told_as(VersionsAnswer))
+    @router.get(
+        "/versions", dependencies=needs_reader, summary="List the versions", responses=_responses(VersionsAnswer)
+    )
     async def versions() -> Response:
         """List all versions, where each stands in its life, and which one is in use. Role: reader."""
         return json_answer(await control.read(lambda registry: VersionsAnswer.of(registry.state())))
 
-    @router.get("/history", dependencies=needs_reader, summary="Read the ledger", responses=_told_as(HistoryAnswer))
+    @router.get("/history", dependencies=needs_reader, summary="Read the ledger", responses=_responses(HistoryAnswer))
     async def history() -> Response:
         """Show every event of the ledger, oldest first, its chain verified. Role: reader."""
 
@@ -69,7 +71,7 @@ def _add_approval(router: APIRouter, control: Control, guard: Guard) -> None:
         "/versions/{version}/approval",
         summary="Approve a version",
         openapi_extra=_takes(Approval),
-        responses=_told_as(ApprovalAnswer, changes=True),
+        responses=_responses(ApprovalAnswer, changes=True),
     )
     async def approve(
         request: Request, version: _Version, caller: Annotated[Caller, Depends(guard.needs("approver"))]
@@ -89,7 +91,7 @@ def _add_promotion(router: APIRouter, control: Control, guard: Guard) -> None:
         "/promotions",
         summary="Promote a version",
         openapi_extra=_takes(Promotion),
-        responses=_told_as(ChangeAnswer | DryRunAnswer, changes=True),
+        responses=_responses(ChangeAnswer | DryRunAnswer, changes=True),
     )
     async def promotion(request: Request, caller: Annotated[Caller, Depends(guard.needs("operator"))]) -> Response:
         """Put an approved version in use.
@@ -122,7 +124,7 @@ def _add_rollback(router: APIRouter, control: Control, guard: Guard) -> None:
         "/rollbacks",
         summary="Roll back",
         openapi_extra=_takes(Rollback),
-        responses=_told_as(ChangeAnswer, changes=True),
+        responses=_responses(ChangeAnswer, changes=True),
     )
     async def rollback(request: Request, caller: Annotated[Caller, Depends(guard.needs("operator"))]) -> Response:
         """Return to an earlier version: no retraining, no new verdict. Role: operator."""
@@ -179,21 +181,21 @@ def _takes(shape: type[Value]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": schema}}
 
 
-def _told_as(shape: Any, *, changes: bool = False) -> dict[int | str, dict[str, Any]]:
-    told: dict[int | str, str] = {
+def _responses(shape: Any, *, changes: bool = False) -> dict[int | str, dict[str, Any]]:
+    message: dict[int | str, str] = {
         401: ERRORS[401],
         403: ERRORS[403],
         409: "The ledger is not sound.",
         503: "The ledger can't be reached.",
     }
     if changes:
-        told |= {
+        message |= {
             404: "No such version.",
             409: "The version's state, another change, or a server that did not follow forbids it.",
             413: "The body is too large.",
             422: "The body is wrong, or a check failed.",
         }
     refusals: dict[int | str, dict[str, Any]] = {
-        status: {"model": ErrorAnswer, "description": text} for status, text in told.items()
+        status: {"model": ErrorAnswer, "description": text} for status, text in message.items()
     }
     return {200: {"model": shape, "description": "What is so, or was done."}, **refusals}

@@ -74,13 +74,13 @@ class Reporter(threading.Thread):
                     is_sole = True
                 self._problem = None
             except (SpinelineError, OSError) as error:
-                self._told(error)
+                self._log_once(error)
             self._rest(after=asked)
         try:
             if replicas is not None:
                 replicas.remove(self._name)
         except (SpinelineError, OSError) as error:
-            self._told(error)
+            self._log_once(error)
 
     def _wrote(self, asked: int) -> None:
         with self._turn:
@@ -91,7 +91,7 @@ class Reporter(threading.Thread):
         with self._turn:
             self._turn.wait_for(lambda: self._is_ending or self._asked > after, self._pause_s)
 
-    def _told(self, error: Exception) -> None:
+    def _log_once(self, error: Exception) -> None:
         if str(error) != self._problem:
             _LOG.warning("this server can't report itself, and is not waited for: %s", error)
         self._problem = str(error)

@@ -55,14 +55,14 @@ ERRORS = {
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the ``responses`` of a route for those statuses; 401 and 403 are every route's."""
-    told: dict[int | str, dict[str, Any]] = {
+    message: dict[int | str, dict[str, Any]] = {
         status: {"model": ErrorAnswer, "description": ERRORS[status]} for status in (*statuses, 401, 403)
     }
     challenge = {"WWW-Authenticate": {"schema": {"type": "string"}}}
     for status, headers in ((429, RETRY_AFTER), (503, RETRY_AFTER), (401, challenge)):
-        if status in told:
-            told[status]["headers"] = headers
-    return told
+        if status in message:
+            message[status]["headers"] = headers
+    return message
 
 
 def document_of(app: FastAPI) -> dict[str, Any]:
@@ -73,9 +73,9 @@ def document_of(app: FastAPI) -> dict[str, Any]:
         schemas.pop(name, None)
     for operations in document["paths"].values():
         for operation in operations.values():
-            told = operation["responses"].get("422", {})
-            if _FASTAPIS in str(told):
-                told.update(
+            message = operation["responses"].get("422", {})
+            if _FASTAPIS in str(message):
+                message.update(
                     description="A parameter is malformed.",
                     content={"application/json": {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}},
                 )

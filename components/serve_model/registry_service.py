@@ -41,7 +41,7 @@ class Control:
     async def read(self, work: Work[Answer]) -> Answer:
         """Read the ledger, one reader after the other: they share what is read of it already."""
         async with self._reading:
-            return await asyncio.to_thread(self._told, work, self._registry_to_read)
+            return await asyncio.to_thread(self._translate_errors, work, self._registry_to_read)
 
     async def change(self, kind: Kind, work: Work[Answer]) -> Answer:
         """Make a change; raises ServeError where it is refused."""
@@ -49,7 +49,7 @@ class Control:
         if line.locked():
             raise ChangeUnderWayError(kind)
         async with line:
-            return await asyncio.to_thread(self._told, work, self._open)
+            return await asyncio.to_thread(self._translate_errors, work, self._open)
 
     def golden(self, registry: Registry, *, keep: bool) -> Golden:
         """Return what loads a version beside the live one for its golden case, and keeps it warm for the swap."""
@@ -67,7 +67,7 @@ class Control:
             self._read_from = self._open()
         return self._read_from
 
-    def _told(self, work: Work[Answer], opened: Callable[[], Registry]) -> Answer:
+    def _translate_errors(self, work: Work[Answer], opened: Callable[[], Registry]) -> Answer:
         try:
             return work(opened())
         except SpinelineError as error:

@@ -69,7 +69,7 @@ def segmentation(
     progress: ScanProgress,
 ) -> Outcome:
     """Write an uploaded scan's mask and report to ``folder``, the scan's own; raises ServeError."""
-    with about(version=model.version), _told_to_the_client():
+    with about(version=model.version), _client_message():
         progress.enter("reading")
         with telemetry.stage("read"):
             scan = read_scan(upload, header, folder=folder)
@@ -91,7 +91,7 @@ def segmentation(
 
 
 @contextmanager
-def _told_to_the_client() -> Iterator[None]:
+def _client_message() -> Iterator[None]:
     try:
         yield
     except MemoryError as error:

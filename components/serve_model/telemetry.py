@@ -73,7 +73,7 @@ class Telemetry:
 
     def answered(self, *, status: int, version: int | None) -> None:
         """Count one segmentation request."""
-        self._requests.labels(str(status), self._told(version)).inc()
+        self._requests.labels(str(status), self._version_label(version)).inc()
 
     def segmented(self, report: SegmentationReport) -> None:
         """Count what one answer tells: each flag as often as it was raised, the vertebrae, the scan's spacing."""
@@ -125,7 +125,7 @@ class Telemetry:
         """Return all metrics in the exposition format."""
         return generate_latest(self._registry)
 
-    def _told(self, version: int | None) -> str:
+    def _version_label(self, version: int | None) -> str:
         if version is None:
             return "none"
         return str(version) if version in self._versions else "other"
@@ -143,11 +143,11 @@ class Telemetry:
         for flag in FLAG_NAMES:
             self._flags.labels(flag)
 
-    def _counter(self, name: str, told: str, *labels: str) -> Counter:
-        return Counter(f"spineline_{name}", told, labels, registry=self._registry)
+    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
+        return Counter(f"spineline_{name}", help_text, labels, registry=self._registry)
 
-    def _gauge(self, name: str, told: str, *labels: str) -> Gauge:
-        return Gauge(f"spineline_{name}", told, labels, registry=self._registry)
+    def _gauge(self, name: str, help_text: str, *labels: str) -> Gauge:
+        return Gauge(f"spineline_{name}", help_text, labels, registry=self._registry)
 
-    def _histogram(self, name: str, told: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-        return Histogram(f"spineline_{name}", told, labels, buckets=buckets, registry=self._registry)
+    def _histogram(self, name: str, help_text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(f"spineline_{name}", help_text, labels, buckets=buckets, registry=self._registry)

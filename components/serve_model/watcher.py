@@ -165,7 +165,7 @@ class Watcher(threading.Thread):
         self.last_failure = LoadFailure(
             version=version,
             event=self._last_event.number if self._last_event else 0,
-            reason=self._told(error),
+            reason=self._error_message(error),
             at=datetime.now(UTC).isoformat(timespec="seconds"),
             attempts=attempts,
             is_passing=isinstance(error.__cause__ or error, _PASSING),
@@ -188,9 +188,9 @@ class Watcher(threading.Thread):
 
     def _cut_off(self, error: Exception) -> None:
         """Keep the live model while the ledger is away or unsound, and say so."""
-        if self.ledger_problem != self._told(error):
+        if self.ledger_problem != self._error_message(error):
             _LOG.error("the ledger can't be followed, the live model stays: %s", error)
-            self.ledger_problem = self._told(error)
+            self.ledger_problem = self._error_message(error)
             self._reporter.changed()
 
     def _opened(self) -> Registry:
@@ -211,6 +211,6 @@ class Watcher(threading.Thread):
     def _tell_whether_behind(self) -> None:
         self._telemetry.behind.set(self._live_version() != self.wanted)
 
-    def _told(self, error: Exception) -> str:
+    def _error_message(self, error: Exception) -> str:
         line = (str(error).splitlines() or [""])[0] or type(error).__name__
         return line.replace(f"{self._root}{os.sep}", "")

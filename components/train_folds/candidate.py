@@ -63,17 +63,17 @@ class Candidate:
         """Raise where data set or plans are not what the plan's record says, or a fold can't be begun or validated."""
         if self.plan.configuration == "3d_cascade_fullres":
             # Its second stage learns from what all folds of the first predict, and is served after the first.
-            told = "2d, 3d_fullres or 3d_lowres (a cascade is planned and preprocessed, for nnUNetv2_train to train)"
-            raise InvalidValueError("configuration", self.plan.configuration, expected=told)
+            message = "2d, 3d_fullres or 3d_lowres (a cascade is planned and preprocessed, for nnUNetv2_train to train)"
+            raise InvalidValueError("configuration", self.plan.configuration, expected=message)
         dataset = dataset_of(self.root, self.plan).digest
         if dataset != self.plan.dataset:
-            told = f"the one in {self.plan.dataset_folder}, {short(dataset)}"
-            raise InvalidValueError("data set of the plan", short(self.plan.dataset), expected=told)
+            message = f"the one in {self.plan.dataset_folder}, {short(dataset)}"
+            raise InvalidValueError("data set of the plan", short(self.plan.dataset), expected=message)
         plans = self.workspace.dataset / f"{PLANS_NAME}.json"
         found = digest_value(read_json(plans, expected="the plans that plan_training wrote"))
         if found != self.plan.plans_digest:
-            told = f"the plans of the record, {short(self.plan.plans_digest)}"
-            raise InvalidValueError(f"digest of {plans}", short(found), expected=told)
+            message = f"the plans of the record, {short(self.plan.plans_digest)}"
+            raise InvalidValueError(f"digest of {plans}", short(found), expected=message)
         for name in _SHARED_FILES:
             self._require_same(name)
         splits = read_json(self.workspace.dataset / "splits_final.json", expected="the folds of the data set")

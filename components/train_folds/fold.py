@@ -65,10 +65,10 @@ def _kept_to_us(folder: Path, fold: int, rank: "Rank", stop: threading.Event) ->
     if not rank.is_first:
         return nullcontext()
 
-    def told(note: str) -> None:
+    def report_wait(note: str) -> None:
         progress.report(STEP, f"fold {fold}, wait", done=0, total=1, note=note)
 
-    return held(folder, wait_s=_WAIT_IN_USE_S, on_wait=told, stop=stop)
+    return held(folder, wait_s=_WAIT_IN_USE_S, on_wait=report_wait, stop=stop)
 
 
 def _build(candidate: Candidate, fold: int, rank: "Rank", stop: threading.Event) -> "SpineTrainer":
@@ -136,9 +136,9 @@ def _copied(store: "CheckpointStore | None") -> Iterator[Callable[[Path], None]]
         wait_s = _WAIT_DONE_S
     finally:
         if not copies.close(timeout_s=wait_s):
-            told = f"the last checkpoint is not in {settings().checkpoint_store}; it lies here"
-            _LOG.warning("%s", told)
-            progress.report(STEP, "copies of checkpoints", done=0, total=1, note=told)
+            report_wait = f"the last checkpoint is not in {settings().checkpoint_store}; it lies here"
+            _LOG.warning("%s", report_wait)
+            progress.report(STEP, "copies of checkpoints", done=0, total=1, note=report_wait)
 
 
 def _recorded(trainer: "SpineTrainer", candidate: Candidate, started_from: str | None) -> FoldCheckpoint:

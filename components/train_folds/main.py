@@ -74,8 +74,10 @@ def _begun_from(root: Path, plan: Plan, version: int) -> Bundle | None:
     bundle = Registry.at(root, settings()).verified_bundle(version)
     if bundle.manifest.plan != plan.digest:
         # It may have seen this plan's validation and test cases.
-        told = f"{short(plan.digest)}, the plan of these folds"
-        raise InvalidValueError(f"plan of version {version} to start from", short(bundle.manifest.plan), expected=told)
+        message = f"{short(plan.digest)}, the plan of these folds"
+        raise InvalidValueError(
+            f"plan of version {version} to start from", short(bundle.manifest.plan), expected=message
+        )
     return bundle
 
 
@@ -172,8 +174,8 @@ def _raise_unless_done(outcomes: Sequence[FoldOutcome]) -> None:
         _LOG.error("%s\n%s", error, error.log_tail)
         raise error
     if stopped:
-        told = "; ".join(f"fold {outcome.fold}: {outcome.reason}" for outcome in stopped)
-        raise TrainingInterruptedError(f"{told}; run again to continue")
+        message = "; ".join(f"fold {outcome.fold}: {outcome.reason}" for outcome in stopped)
+        raise TrainingInterruptedError(f"{message}; run again to continue")
 
 
 def _with_site_minutes(recipe: Recipe) -> Recipe:

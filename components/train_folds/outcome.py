@@ -54,14 +54,14 @@ def reason_of(code: int, tail: str) -> str:
     lines = [line for line in tail.splitlines() if line.strip()]
     errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     if code == _REFUSED and errors:
-        told = errors[-1]
+        message = errors[-1]
     elif code == INTERRUPTED:
-        told = "stopped after saving a checkpoint"
+        message = "stopped after saving a checkpoint"
     elif code < 0:
-        told = f"killed by {signal_name(code)}"
+        message = f"killed by {signal_name(code)}"
     else:
-        told = f"ended with status {code}" + (f": {lines[-1].strip()}" if lines else "")
-    return told if len(told) <= _LONGEST_REASON else told[: _LONGEST_REASON - 1] + "…"
+        message = f"ended with status {code}" + (f": {lines[-1].strip()}" if lines else "")
+    return message if len(message) <= _LONGEST_REASON else message[: _LONGEST_REASON - 1] + "…"
 
 
 def signal_name(code: int) -> str:

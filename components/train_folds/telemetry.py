@@ -124,9 +124,9 @@ def serve_group(port: int | None, files: Sequence[Path]) -> Iterator[None]:
     try:
         server, thread = start_http_server(port, registry=registry)
     except OSError as error:
-        told = (error.strerror or "refused").lower()
+        message = (error.strerror or "refused").lower()
         raise MetricsPortError(
-            f"port {port}: {told}; expected a free port for metrics (SPINELINE_METRICS_PORT)"
+            f"port {port}: {message}; expected a free port for metrics (SPINELINE_METRICS_PORT)"
         ) from error
     try:
         yield

@@ -36,22 +36,22 @@ class FoldWatch:
         """Tell what the training needs and when it will be done, after a batch was tried."""
         from spine.nnunet.sanity import forecast
 
-        told = forecast(self._trainer)
+        message = forecast(self._trainer)
         done, epochs = self._trainer.current_epoch, self._trainer.num_epochs
-        self._progress(done, epochs, note=told.summary)
-        _LOG.info("fold %d: %s", self._fold, told.summary)
+        self._progress(done, epochs, note=message.summary)
+        _LOG.info("fold %d: %s", self._fold, message.summary)
         self._telemetry.begins_at(done)
         if settings().run:
             self._journal.tags({KUBEFLOW_RUN_TAG: str(settings().run)})
         self._journal.status("RUNNING")
-        self._journal.parameters({"fold": str(self._fold), "weights": str(told.weights)})
+        self._journal.parameters({"fold": str(self._fold), "weights": str(message.weights)})
         self._journal.tags(
             {
                 "device": self._device_name(),
                 "resumes": str(self._trainer.resumes),
-                "forecast": told.summary,
-                "forecast.step_seconds": f"{told.step_seconds:.4g}",
-                "forecast.batch_seconds": f"{told.batch_seconds:.4g}",
+                "forecast": message.summary,
+                "forecast.step_seconds": f"{message.step_seconds:.4g}",
+                "forecast.batch_seconds": f"{message.batch_seconds:.4g}",
             }
         )
 

@@ -83,10 +83,10 @@ def run(arguments: list[str]) -> int:
         _refuse(f"{error.filename}: is a file; expected a folder")
         return 2
     except OSError as error:
-        told = format_os_error(error)
-        if told is None:
+        message = format_os_error(error)
+        if message is None:
             raise
-        _refuse(told)
+        _refuse(message)
         return 2
     # Typer turns an interrupt within a command into this result.
     if result == INTERRUPTED:
@@ -103,10 +103,10 @@ def _usage(error: typer.TyperException) -> str:
     """Say what was wrong with the arguments: which one, the value found and what was expected."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "spineline"
-    told = error.format_message().rstrip(".")
+    message = error.format_message().rstrip(".")
     if isinstance(error.__cause__, ValidationError):
-        told = f"{told} (found {error.__cause__.errors()[0]['input']!r})"
-    return f"{told}; expected what `{command} --help` shows"
+        message = f"{message} (found {error.__cause__.errors()[0]['input']!r})"
+    return f"{message}; expected what `{command} --help` shows"
 
 
 def _tell(error: SpinelineError) -> int:

@@ -63,7 +63,7 @@ def train(request: "TrainingRequest", choice: Choice, *, detach: bool, cron: str
             return 0
         run = launch.start(connection, warn, command=choice.command)
         with detaching(run.run_id, choice):
-            _say(connection, run.run_id, choice, told="submitted", is_last=detach)
+            _say(connection, run.run_id, choice, message="submitted", is_last=detach)
             return 0 if detach else follow_run(connection, run.run_id, profile, choice)
 
 
@@ -117,7 +117,7 @@ def stop(
         found = runs.find_run(connection, run)
         if stop_or_archive(connection, found, endpoint, choice, is_archiving=archive):
             try_record(cluster_of(endpoint), found.run_id, actor=settings().acting, action="stop", report=warn)
-            _say(connection, found.run_id, choice, told="is being stopped", is_last=True)
+            _say(connection, found.run_id, choice, message="is being stopped", is_last=True)
         end_mlflow_runs(found.run_id, "KILLED", report=warn)
 
 
@@ -143,7 +143,7 @@ def retry(
             raise_where_lost(found, chosen.kubeflow)
             _retry(connection, found, choice)
         with detaching(found.run_id, choice):
-            _say(connection, found.run_id, choice, told="is tried again", is_last=detach)
+            _say(connection, found.run_id, choice, message="is tried again", is_last=detach)
             return 0 if detach else follow_run(connection, found.run_id, chosen, choice)
 
 
@@ -156,19 +156,19 @@ def _retry(connection: "Connection", run: Any, choice: Choice) -> None:
         runs.retry(connection, run)
     except KeyboardInterrupt:
         look = choice.command("status", run.run_id)
-        told = f"run {run.run_id} may be tried again already; look with `{look}` before you do this again"
-        raise UncertainError(f"interrupted; {told}") from None
+        message = f"run {run.run_id} may be tried again already; look with `{look}` before you do this again"
+        raise UncertainError(f"interrupted; {message}") from None
 
 
-def _say(connection: "Connection", run_id: str, choice: Choice, *, told: str, is_last: bool) -> None:
+def _say(connection: "Connection", run_id: str, choice: Choice, *, message: str, is_last: bool) -> None:
     """Say what became of a run and where it is seen: on stdout where nothing else follows."""
     identify(run=run_id)
     link = connection.link(run_id)
     if not is_last:
-        tell(f"run {run_id} {told}: {link}")
+        tell(f"run {run_id} {message}: {link}")
     elif choice.as_json:
         print_json({"run": run_id, "link": link})
     else:
-        print_line(f"run {run_id} {told}: {link}")
+        print_line(f"run {run_id} {message}: {link}")
         follow_it = f"follow it with `{choice.command('follow', run_id)}`"
         print_line(follow_it)

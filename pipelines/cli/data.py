@@ -77,8 +77,8 @@ def prepare(
         print_json(manifest.model_dump(mode="json"))
         return
     notes = [finding for finding in manifest.findings if finding.severity == "note"]
-    told = [finding for finding in manifest.findings if finding.severity != "note"] + notes[:_NOTES_SHOWN]
-    rows = [(finding.severity, finding.check, finding.case, finding.message) for finding in told]
+    message = [finding for finding in manifest.findings if finding.severity != "note"] + notes[:_NOTES_SHOWN]
+    rows = [(finding.severity, finding.check, finding.case, finding.message) for finding in message]
     if rows:
         print_table(f"{STEP}: findings", ["severity", "check", "case", "what"], rows)
     if len(notes) > _NOTES_SHOWN:

@@ -17,7 +17,7 @@ class ProgressLines:
 
     def __init__(self, tell: Callable[[ProgressEvent], None]) -> None:
         self._tell = tell
-        self._told_at: dict[_Key, float] = {}
+        self._reported_at: dict[_Key, float] = {}
         self._kept: dict[_Key, ProgressEvent] = {}
         self._lock = threading.Lock()
 
@@ -34,7 +34,7 @@ class ProgressLines:
         """Tell what is kept; whatever comes next begins anew."""
         self._tell_all(only_due=False)
         with self._lock:
-            self._told_at.clear()
+            self._reported_at.clear()
 
     @contextmanager
     def kept_up(self) -> Iterator[None]:
@@ -61,8 +61,8 @@ class ProgressLines:
                     self._tell_kept(key)
 
     def _is_due(self, key: _Key) -> bool:
-        return key not in self._told_at or time.monotonic() - self._told_at[key] > _QUIET_S
+        return key not in self._reported_at or time.monotonic() - self._reported_at[key] > _QUIET_S
 
     def _tell_kept(self, key: _Key) -> None:
-        self._told_at[key] = time.monotonic()
+        self._reported_at[key] = time.monotonic()
         self._tell(self._kept.pop(key))

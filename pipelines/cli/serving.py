@@ -42,8 +42,8 @@ def predict(
     if rows:
         print_table("From superior to inferior", _FINDINGS, rows)
     strays = [f"{count} stray voxels are called {name}" for name, count in answer["stray_voxels"].items()]
-    for told in (*answer["flags"], *answer["remarks"], *strays):
-        console.print(f"  {told}", highlight=False, soft_wrap=True, markup=False)
+    for message in (*answer["flags"], *answer["remarks"], *strays):
+        console.print(f"  {message}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _row(found: dict[str, Any]) -> tuple[object, ...]:
@@ -100,7 +100,7 @@ def _detach(host: str | None, port: int | None, *, without_tokens: bool) -> None
     if wanted is None:
         console.print(f"{ends}; no version answers before one is promoted", highlight=False, soft_wrap=True)
         return
-    version = await_ready(root, info, on_wait=lambda told: errors.print(told, highlight=False, soft_wrap=True))
+    version = await_ready(root, info, on_wait=lambda message: errors.print(message, highlight=False, soft_wrap=True))
     console.print(f"version {version}: {ends}", highlight=False, soft_wrap=True)
 
 

@@ -123,10 +123,10 @@ def _pack(registry: "Registry", version: int) -> None:
     from spine.errors import SpinelineError
 
     try:
-        told, style = f"evidence pack: {make_evidence_pack(registry, version)}", None
+        message, style = f"evidence pack: {make_evidence_pack(registry, version)}", None
     except (SpinelineError, OSError) as error:
-        told, style = f"warning: no evidence pack: {error}; `spineline evidence {version}` makes it", "yellow"
-    tell(told, style=style)
+        message, style = f"warning: no evidence pack: {error}; `spineline evidence {version}` makes it", "yellow"
+    tell(message, style=style)
 
 
 def _dry_run(dry_run: "DryRun", as_json: bool) -> int:
@@ -143,8 +143,8 @@ def _dry_run(dry_run: "DryRun", as_json: bool) -> int:
 def _tell_change(change: "Change", as_json: bool) -> None:
     for report in change.following:
         where = f" at {report.url}" if report.url else ""
-        told = f"server {report.name}{where} answers with version {report.version}"
-        tell(told)
+        message = f"server {report.name}{where} answers with version {report.version}"
+        tell(message)
     _tell(change.event, as_json)
 
 
@@ -154,8 +154,8 @@ def _tell(event: "Event", as_json: bool) -> None:
         print_json({**event.content, "digest": event.digest})
     else:
         in_use = f"version {event.to_version} is in use" if event.to_version else "no version is in use"
-        told = f"event {event.number}: {event.kind} version {event.version} by {event.actor}; {in_use}"
-        print_line(told)
+        message = f"event {event.number}: {event.kind} version {event.version} by {event.actor}; {in_use}"
+        print_line(message)
     _refresh_packs(event)
     _mirror_aliases()
 
@@ -178,5 +178,5 @@ def _mirror_aliases() -> None:
     tell(doing, style="dim")
     failure = mirror_soon(Registry.at(settings().root_path, settings()), settings())
     if failure is not None:
-        told = f"warning: {failure}; the monitor sets them, or `spineline status --repair`"
-        errors.print(told, style="yellow", markup=False, soft_wrap=True)
+        message = f"warning: {failure}; the monitor sets them, or `spineline status --repair`"
+        errors.print(message, style="yellow", markup=False, soft_wrap=True)

@@ -14,11 +14,11 @@ def node_problems(cluster: Cluster, needs: Sequence[StepNeeds]) -> Iterator[str]
     """Say for each step that no node could hold what it lacks everywhere: labels, GPUs, size, or tolerance."""
     listed = cluster.read(cluster.core.list_node, what="Nodes")
     nodes = [node for node in (listed.items if listed else []) if not node.spec.unschedulable]
-    told: set[str] = set()
+    message: set[str] = set()
     for one in needs:
         problem = _lack(one, nodes)
-        if problem and problem not in told:
-            told.add(problem)
+        if problem and problem not in message:
+            message.add(problem)
             yield f"step {one.step}: {problem}"
 
 

@@ -110,10 +110,10 @@ def of_network(error: Exception, *, place: str) -> ClusterError:
             f"{place}: its certificate is not trusted ({_first_line(text)[:160]}); expected kubeflow.ca_file in the"
             " profile to name the authority that signed it"
         )
-    broken = next((told for sign, told in _BROKEN_OFF.items() if sign in text), None)
+    broken = next((message for sign, message in _BROKEN_OFF.items() if sign in text), None)
     if broken:
         return ConnectionLostError(f"{place} does not answer: {broken}; expected an answer")
-    reason = next((told for sign, told in _UNREACHED.items() if sign in text), _first_line(text)[:160])
+    reason = next((message for sign, message in _UNREACHED.items() if sign in text), _first_line(text)[:160])
     return ConnectionLostError(
         f"{place} does not answer: {reason}; expected the address of Kubeflow Pipelines (--host, or kubeflow.host in"
         " the profile)"

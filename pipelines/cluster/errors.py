@@ -45,10 +45,10 @@ class UnsatisfiedProfileError(ClusterError):
 
     def __init__(self, profile: str, problems: list[str], *, where: str) -> None:
         self.problems = problems
-        told = "; ".join(problems)
+        message = "; ".join(problems)
         super().__init__(
-            f"profile '{profile}' can't be satisfied by {where}: {told}; expected a profile that names what is there,"
-            " or --unchecked where it comes on demand"
+            f"profile '{profile}' can't be satisfied by {where}: {message}; expected a profile that names what is"
+            " there, or --unchecked where it comes on demand"
         )
 
 

@@ -76,10 +76,10 @@ def _faults_of_naming(scan: ScanScores) -> Iterator[str]:
         yield f"all levels right is {scan.all_correct}, but {right} by its vertebrae"
 
 
-def _same(told: float | None, found: float | None) -> bool:
-    if told is None or found is None:
-        return told is found
-    return abs(told - found) <= _TOLERANCE
+def _same(message: float | None, found: float | None) -> bool:
+    if message is None or found is None:
+        return message is found
+    return abs(message - found) <= _TOLERANCE
 
 
 def _within(value: float | None, highest: float = math.inf) -> bool:

@@ -58,10 +58,10 @@ def _evaluation(cases: Any, *, name: str, path: Path) -> Evaluation:
 def _scan(case: Any, *, where: str, path: Path) -> ScanScores:
     if not isinstance(case, dict):
         raise _fault(path, where, found=case, expected="an object with reference_file, prediction_file and metrics")
-    told = case.get("metrics")
-    if not isinstance(told, dict):
-        raise _fault(path, f"{where}.metrics", found=told, expected="an object with the counts of each label")
-    labels = tuple(sorted(_labels(told, where=f"{where}.metrics", path=path), key=lambda score: score.label))
+    message = case.get("metrics")
+    if not isinstance(message, dict):
+        raise _fault(path, f"{where}.metrics", found=message, expected="an object with the counts of each label")
+    labels = tuple(sorted(_labels(message, where=f"{where}.metrics", path=path), key=lambda score: score.label))
     present = [score.dice for score in labels if score.dice is not None]
     return ScanScores(
         case=_case(case, where=where, path=path),
@@ -86,8 +86,8 @@ def _case(case: Mapping[str, Any], *, where: str, path: Path) -> str:
     raise _fault(path, f"{where}.reference_file", found=case.get("reference_file"), expected="a path")
 
 
-def _labels(told: Mapping[str, Any], *, where: str, path: Path) -> Iterator[LabelScore]:
-    for key, counts in told.items():
+def _labels(message: Mapping[str, Any], *, where: str, path: Path) -> Iterator[LabelScore]:
+    for key, counts in message.items():
         label = _label(key, where=where, path=path)
         if label == 0:
             continue

@@ -48,14 +48,14 @@ class CheckpointStore:
 
     def put(self, path: Path, *, name: str) -> None:
         """Store a checkpoint and then its digest, by which it counts as whole."""
-        with self._told(name):
+        with self._translate_errors(name):
             self._client.upload_file(str(path), self._bucket, self._key(name))
             digest = digest_file(path).encode()
             self._client.put_object(Bucket=self._bucket, Key=self._key(name + SEAL_SUFFIX), Body=digest)
 
     def names(self) -> list[str]:
         """Return the names of the checkpoints that are whole, the newest first."""
-        with self._told(""):
+        with self._translate_errors(""):
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=f"{self._prefix}/"
             )
@@ -66,7 +66,7 @@ class CheckpointStore:
 
     def fetch(self, name: str, folder: Path) -> Path:
         """Bring a checkpoint into a fold's folder; raises DigestMismatchError where it isn't what was stored."""
-        with self._told(name):
+        with self._translate_errors(name):
             answer = self._client.get_object(Bucket=self._bucket, Key=self._key(name + SEAL_SUFFIX))
             expected = answer["Body"].read(200).decode("utf-8", "replace").strip()
             with atomic_file(folder / name) as partial:
@@ -79,13 +79,13 @@ class CheckpointStore:
 
     def discard(self, name: str) -> None:
         """Let a checkpoint that is not what it should be count no more: its digest is removed."""
-        with self._told(name):
+        with self._translate_errors(name):
             self._client.delete_object(Bucket=self._bucket, Key=self._key(name + SEAL_SUFFIX))
 
     def drop_outdated(self) -> None:
         """Remove all but the newest checkpoints, and all of them but the final one where that is there."""
         names = self.names()
-        with self._told(""):
+        with self._translate_errors(""):
             for name in names[1 if FINAL in names else KEPT :]:
                 for key in (self._key(name + SEAL_SUFFIX), self._key(name)):
                     self._client.delete_object(Bucket=self._bucket, Key=key)
@@ -97,7 +97,7 @@ class CheckpointStore:
         return f"s3://{self._bucket}/{self._key(name)}"
 
     @contextlib.contextmanager
-    def _told(self, name: str) -> Iterator[None]:
+    def _translate_errors(self, name: str) -> Iterator[None]:
         from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ParamValidationError
 

@@ -142,8 +142,8 @@ def _timed(work: Any) -> tuple[Any, float]:
 def _require_disk(folder: Path, *, needed: int) -> int:
     free = shutil.disk_usage(folder).free
     if free < needed:
-        told = f"{needed / _GB:.1f} GB for checkpoints (has {free / _GB:.1f} GB)"
-        raise OutOfSpaceError(folder, needed=told)
+        message = f"{needed / _GB:.1f} GB for checkpoints (has {free / _GB:.1f} GB)"
+        raise OutOfSpaceError(folder, needed=message)
     return free
 
 

@@ -49,7 +49,7 @@ class Windows:
         with self._changed:
             self._waiting.append(scan)
         try:
-            self._see_through(scan, on_progress or _untold)
+            self._see_through(scan, on_progress or _no_progress)
         finally:
             with self._changed:
                 if scan in self._waiting:
@@ -57,22 +57,22 @@ class Windows:
         return scan.logits()
 
     def _see_through(self, scan: ScanWindows, on_progress: OnProgress) -> None:
-        told = 0
-        on_progress(told, scan.total)
+        message = 0
+        on_progress(message, scan.total)
         while not scan.is_over:
-            if self._is_ours_to_run(scan, told):
+            if self._is_ours_to_run(scan, message):
                 self._run_next()
-            if scan.done > told:
-                told = scan.done
-                on_progress(told, scan.total)
+            if scan.done > message:
+                message = scan.done
+                on_progress(message, scan.total)
         if scan.failure is not None:
             raise scan.failure
 
-    def _is_ours_to_run(self, scan: ScanWindows, told: int) -> bool:
+    def _is_ours_to_run(self, scan: ScanWindows, message: int) -> bool:
         """Wait until there is news of a scan, or nobody runs a batch: then claim the next one."""
         with self._changed:
-            self._changed.wait_for(lambda: scan.is_over or scan.done > told or not self._is_running)
-            if scan.is_over or scan.done > told:
+            self._changed.wait_for(lambda: scan.is_over or scan.done > message or not self._is_running)
+            if scan.is_over or scan.done > message:
                 return False
             self._is_running = True
             return True
@@ -159,5 +159,5 @@ class Windows:
                     self._waiting.remove(scan)
 
 
-def _untold(_done: int, _total: int) -> None:
+def _no_progress(_done: int, _total: int) -> None:
     """Progress that nobody asked for."""

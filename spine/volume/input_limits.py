@@ -50,7 +50,8 @@ def require_placed(header: Any, *, path: Path | None = None) -> None:
         by_sform = np.linalg.norm(header.get_sform()[:3, :3], axis=0)
         by_qform = np.asarray(header["pixdim"][1:4], dtype=np.float64)
         if not np.allclose(by_sform, by_qform, rtol=_SAME_SPACING, atol=0):
-            reason = f"has voxels of {_told(by_sform)} mm by its sform and of {_told(by_qform)} mm by its qform"
+            sform, qform = _format_sizes(by_sform), _format_sizes(by_qform)
+            reason = f"has voxels of {sform} mm by its sform and of {qform} mm by its qform"
             raise UnfitScanError(reason, expected="one voxel size", path=path)
 
 
@@ -86,5 +87,5 @@ def require_fitting(
         raise UnfitScanError(size, expected=f"at most {max_voxels:.3g}", is_too_large=True, path=path)
 
 
-def _told(sizes_mm: NDArray[np.float64]) -> str:
+def _format_sizes(sizes_mm: NDArray[np.float64]) -> str:
     return " × ".join(f"{size:.3g}" for size in sizes_mm)

@@ -70,8 +70,10 @@ def _checks_table(findings: Sequence[Finding]) -> Markup:
     silent = [name for name in CHECKS if name not in {found.check for found in findings}]
     columns = [Column("check", "row"), Column("severity", "words"), Column("holds when", "words"), Column("findings"),
                Column("cases", "words")]  # fmt: skip
-    told = table("Checks that found something.", columns, rows) if rows else tag("p", "No check found anything.")
-    return joined([told, tag("p", f"Nothing was found by {len(silent)} checks: {', '.join(silent)}.", class_="about")])
+    message = table("Checks that found something.", columns, rows) if rows else tag("p", "No check found anything.")
+    return joined(
+        [message, tag("p", f"Nothing was found by {len(silent)} checks: {', '.join(silent)}.", class_="about")]
+    )
 
 
 def _quarantine(prepared: Prepared) -> Markup:
@@ -99,8 +101,8 @@ def _splits(cases: Sequence[Case]) -> Markup:
     columns = [Column("", "row"), Column("cases"), Column("patients"), *(Column(region) for region in REGIONS)]
     caption = "Cases that show each region; no patient, and nothing that looks like one scan, is in two rows."
     empty = [str(fold) for fold in range(FOLDS) if not any(case.fold == fold for case in cases)]
-    told = f"No case validates fold {', '.join(empty)}: there are too few patients." if empty else ""
-    return section("Splits", table(caption, columns, rows), tag("p", told))
+    message = f"No case validates fold {', '.join(empty)}: there are too few patients." if empty else ""
+    return section("Splits", table(caption, columns, rows), tag("p", message))
 
 
 def _shown(case: Case) -> set[int]:
@@ -128,10 +130,10 @@ def _warned(warned: Sequence[Case]) -> Markup:
 
 
 def _picture(case: Case) -> Markup:
-    told = "; ".join(f"{found.check}: {found.message}" for found in case.findings if found.severity == "warn")
-    drawn = Markup(tag("img", alt=f"{case.case}: {told}", src=f"pictures/{case.case}.png", loading="lazy").html)
+    message = "; ".join(f"{found.check}: {found.message}" for found in case.findings if found.severity == "warn")
+    drawn = Markup(tag("img", alt=f"{case.case}: {message}", src=f"pictures/{case.case}.png", loading="lazy").html)
     place = "test" if case.fold is None else f"fold {case.fold}"
-    return _figure(drawn, joined((tag("strong", case.case), f" ({place}): {told}")))
+    return _figure(drawn, joined((tag("strong", case.case), f" ({place}): {message}")))
 
 
 def _notes(cases: Sequence[Case]) -> Markup:

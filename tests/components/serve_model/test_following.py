@@ -213,6 +213,6 @@ def test_a_server_reports_what_it_answers_with_and_why_it_can_not_follow(serve, 
     server.wait_until(reported(lambda report: report.failed_on(event)), told="a report of the failure")
     (report,) = replicas.fresh()
     assert (report.version, report.event, report.event_digest) == (1, event.number, event.digest)
-    assert "digest" in report.told() and str(registry.root) not in report.told()
+    assert "digest" in report.problem() and str(registry.root) not in report.problem()
     registry.revert(event, **WHO)
     server.wait_until(reported(lambda report: report.failure is None), told="the failure to be forgotten")
