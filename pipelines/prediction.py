@@ -5,7 +5,7 @@ from typing import Any
 
 from model_registry.lifecycle import Registry
 from model_registry.training_distribution import training_distribution_of
-from spine.errors import InvalidValueError
+from spine.errors import InvalidValueError, UsageError
 from spine.settings import settings
 from spine.volume.input_limits import read_scan, require_fitting
 from spine.volume.nifti import SUFFIXES, write_volume
@@ -24,9 +24,7 @@ def predict_file(root: Path, *, image: Path, mask: Path, version: int | None, th
     registry = Registry.at(root, settings())
     chosen = registry.state().serving if version is None else version
     if chosen is None:
-        raise InvalidValueError(
-            "version in use", None, expected="a promoted version (`spineline promote`), or --version"
-        )
+        raise UsageError(f"No version is promoted in {root}. Promote one with `spineline promote`, or pass --version")
     bundle = registry.verified_bundle(chosen)
     from model_registry.models import load_segmenter, spacing_mm
     from model_registry.segmentation_report import report
@@ -35,11 +33,11 @@ def predict_file(root: Path, *, image: Path, mask: Path, version: int | None, th
     require_fitting(scan.grid, spacing_mm=spacing_mm(bundle), path=image)
     decoded = load_segmenter(bundle, device=best_device(), threads=threads).decode(scan)
     write_volume(mask, decoded.labels)
-    message = report(
+    described = report(
         decoded,
         scan,
         version=chosen,
         model_digest=bundle.digest,
         training_distribution=training_distribution_of(bundle),
     )
-    return {"mask": str(mask), **message.model_dump(mode="json")}
+    return {"mask": str(mask), **described.model_dump(mode="json")}

@@ -1,1 +1,1 @@
-"""The ground floor: labels, geometry, records, settings and storage that every other room stands on."""
+"""The lowest layer: labels, geometry, records, settings and storage, which all other packages use."""

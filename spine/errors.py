@@ -1,4 +1,4 @@
-"""Every condition that this ground floor can refuse with: one root, one class a condition.
+"""Errors of this layer: one root class, one class per condition.
 
 A message names the value, the place and what was expected. Programs print it as one line and exit with
 ``exit_code``: 2 for bad input, 1 for a verdict against.
@@ -101,6 +101,10 @@ class InvalidValueError(SpinelineError):
 
     def __init__(self, what: str, value: object, *, expected: str) -> None:
         super().__init__(f"{what} is {value!r}; expected {expected}")
+
+
+class UsageError(SpinelineError):
+    """Arguments that do not go together, or a command that lacks its precondition; the message names the remedy."""
 
 
 class OutOfSpaceError(SpinelineError):

@@ -12,7 +12,7 @@ from spine.values import SoleKeys, yaml_fault
 _EXPECTED = "lines of case: reason"
 _HEAD = """\
 # Cases that prepare_dataset leaves out, with the reason: what people found that no check can know.
-# `spineline suspects` lists candidates after a training run; `spineline set-aside CASE --reason "…"` adds one.
+# `spineline label-issues` lists candidates after a training run; `spineline exclude CASE --reason "…"` adds one.
 """
 
 

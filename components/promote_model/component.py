@@ -1,4 +1,4 @@
-"""The KFP face of the step: its image, inputs and output, and no work."""
+"""KFP component definition."""
 
 from kfp import dsl
 

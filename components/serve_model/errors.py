@@ -16,7 +16,7 @@ class ServeError(SpinelineError):
 
 
 class UnauthenticatedError(ServeError):
-    """A request came without a token that is known and in its time; which of these it was isn't told."""
+    """Missing, unknown or expired token; the response does not say which."""
 
     status = 401
 

@@ -36,8 +36,8 @@ class ErrorAnswer(Value):
 
 
 ERRORS = {
-    400: "The upload is no whole NIfTI file, or no well-formed form.",
-    401: "No token that is known and in its time.",
+    400: "The upload is not a complete NIfTI file or not a well-formed form.",
+    401: "Missing, unknown or expired token.",
     403: "The token's role does not allow it.",
     404: "No such job of this caller.",
     408: "The upload stalled.",

@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from importlib import metadata
+from typing import Annotated
 
 import typer
 from pydantic import ValidationError
@@ -20,16 +22,35 @@ from pipelines.cli import (
     tokens,
     versions,
 )
+from pipelines.cli.output import print_line
 from spine.errors import SpinelineError, StepFailedError
 from spine.logs import INTERRUPTED, format_os_error, say, setup
 from spine.settings import opt_out_of_telemetry
+
+_PANELS = {
+    "Data": ("prepare", "phantom", "label-issues", "exclude"),
+    "Training": ("demo", "run", "compile"),
+    "Evaluation": ("evaluate", "gate", "compare", "noise"),
+    "Registry": (
+        "versions", "approve", "promote", "rollback", "revoke", "history", "status", "lineage", "evidence", "ui",
+    ),
+    "Serving": ("serve", "predict", "token"),
+    "Cluster": ("follow", "stop", "retry", "schedules"),
+}  # fmt: skip
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        print_line(f"spineline {metadata.version('spineline')}")
+        raise typer.Exit
+
 
 app = typer.Typer(
     name="spineline",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Train, gate, register, serve and roll back nnU-Net models for vertebra segmentation in CT. "
     "For research and decision support, [bold]not for clinical use[/bold].\n\n"
     "State lives below [cyan].spineline/[/cyan] (SPINELINE_ROOT). "
@@ -38,8 +59,6 @@ app = typer.Typer(
 for module in (
     data,
     runs,
-    cluster_runs,
-    schedules,
     scores,
     comparing,
     noise,
@@ -48,8 +67,22 @@ for module in (
     evidence,
     serving,
     tokens,
+    cluster_runs,
+    schedules,
 ):
     module.add_to(app)
+for command in app.registered_commands:
+    name = command.name or str(getattr(command.callback, "__name__", "")).replace("_", "-")
+    command.rich_help_panel = next((panel for panel, names in _PANELS.items() if name in names), None)
+
+
+@app.callback()
+def _spineline(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:

@@ -17,7 +17,8 @@ from pipelines.cli.lost_runs import advising, raise_where_lost, stop_or_archive
 from pipelines.cli.output import print_json, print_line, tell, warn
 from pipelines.cli.run_following import cluster_of, detaching, follow_run
 from pipelines.cli.run_logs import logs
-from pipelines.cli.schedules import say_schedule
+from pipelines.cli.run_status import list_runs, run_status
+from pipelines.cli.schedules import say_schedule, schedules
 from pipelines.cli.supervision import supervise
 from spine.log_lines import identify
 from spine.settings import settings
@@ -32,14 +33,18 @@ def add_to(app: typer.Typer) -> None:
     group = typer.Typer(
         name="runs",
         no_args_is_help=True,
-        help="Runs on a cluster: follow, stop and retry one, read its logs, retry failed runs that nobody follows.",
+        help="Runs on a cluster: list and follow them, stop or retry one, read its logs, manage schedules, and retry"
+        " failed runs that nobody follows.",
     )
     for command in (follow, stop, retry):
         app.command()(command)
         group.command()(command)
+    group.command(name="list")(list_runs)
+    group.command(name="status")(run_status)
+    group.command()(schedules)
     group.command()(logs)
     group.command()(supervise)
-    app.add_typer(group)
+    app.add_typer(group, rich_help_panel="Cluster")
 
 
 def train(request: "TrainingRequest", choice: Choice, *, detach: bool, cron: str | None, unchecked: bool) -> int:

@@ -14,7 +14,7 @@ _PAGES: Final = (".html", ".htm")
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the command of this room."""
+    """Add the command of this module."""
     app.command()(compare)
 
 

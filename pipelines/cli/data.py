@@ -1,4 +1,4 @@
-"""Commands on data: prepare, suspects, set-aside and phantom."""
+"""Commands on data: prepare, label-issues, exclude and phantom."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,10 +14,12 @@ _SET_ASIDE = Path("set_aside.yaml")
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the commands of this room."""
+    """Add the commands of this module; those of 0.1 keep their names for one release."""
     app.command()(prepare)
-    app.command()(suspects)
-    app.command(name="set-aside")(set_aside)
+    app.command()(label_issues)
+    app.command()(exclude)
+    app.command(name="suspects", hidden=True, deprecated=True)(label_issues)
+    app.command(name="set-aside", hidden=True, deprecated=True)(exclude)
     app.command()(phantom)
 
 
@@ -77,8 +79,8 @@ def prepare(
         print_json(manifest.model_dump(mode="json"))
         return
     notes = [finding for finding in manifest.findings if finding.severity == "note"]
-    message = [finding for finding in manifest.findings if finding.severity != "note"] + notes[:_NOTES_SHOWN]
-    rows = [(finding.severity, finding.check, finding.case, finding.message) for finding in message]
+    shown = [finding for finding in manifest.findings if finding.severity != "note"] + notes[:_NOTES_SHOWN]
+    rows = [(finding.severity, finding.check, finding.case, finding.message) for finding in shown]
     if rows:
         print_table(f"{STEP}: findings", ["severity", "check", "case", "what"], rows)
     if len(notes) > _NOTES_SHOWN:
@@ -95,7 +97,7 @@ def prepare(
     console.print(f"report: {choices.report_of(output) / 'index.html'}", highlight=False, soft_wrap=True)
 
 
-def suspects(
+def label_issues(
     evaluation: Annotated[
         Path | None, typer.Argument(help="Folder of an evaluation; the newest below the root where not given.")
     ] = None,
@@ -104,7 +106,7 @@ def suspects(
     """List training cases whose reference and out-of-fold prediction disagree by a whole level.
 
     One of the two is wrong. Look at the pictures; where it is the reference, keep the case out of the next data set
-    with [cyan]spineline set-aside CASE --reason "…"[/cyan] until it is corrected.
+    with [cyan]spineline exclude CASE --reason "…"[/cyan] until it is corrected.
     """
     from spine.metrics.label_issues import SuspectList
 
@@ -113,18 +115,18 @@ def suspects(
         print_json(found.model_dump(mode="json"))
         return
     if not found.suspects:
-        console.print(f"no suspects among {found.cases} cases of {found.name}", highlight=False)
+        console.print(f"no label issues among {found.cases} cases of {found.name}", highlight=False)
         return
     rows = [(each.case, each.patient, each.vertebrae, each.misnamed, each.message) for each in found.suspects]
     print_table(
-        f"{found.name}: {len(found.suspects)} suspects of {found.cases} cases",
-        ["case", "patient", "vertebrae", "named otherwise", "reference → prediction"],
+        f"{found.name}: {len(found.suspects)} label issues in {found.cases} cases",
+        ["case", "patient", "vertebrae", "misnamed", "reference → prediction"],
         rows,
     )
     console.print(f"pictures: {found.page}", highlight=False, soft_wrap=True)
 
 
-def set_aside(
+def exclude(
     case: Annotated[str, typer.Argument(help="Name of the case, as in the manifest.")],
     reason: Annotated[str, typer.Option(help="Why it is left out; part of the record.")],
     file: Annotated[Path, typer.Option(help="The file, versioned with the data.")] = _SET_ASIDE,
@@ -137,7 +139,7 @@ def set_aside(
         raise InvalidValueError("case and reason", f"{case} {reason}".strip(), expected="a case's name and a reason")
     add_to_set_aside(file, case=case, reason=reason)
     console.print(
-        f"{case} is set aside in {file}; next: `dvc repro`, then commit {file} and dvc.lock",
+        f"{case} is excluded by {file}; next: `dvc repro`, then commit {file} and dvc.lock",
         highlight=False,
         soft_wrap=True,
     )

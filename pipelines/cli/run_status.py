@@ -1,8 +1,10 @@
 """State of a run on a cluster, step by step and fold by fold, with the reason why a step waits or failed."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pipelines.cli.cluster_options import Choice
+import typer
+
+from pipelines.cli.cluster_options import PROFILE, Choice, HostOption, JsonOption, ProfileOption, RunArgument
 from pipelines.cli.lost_runs import remedy
 from pipelines.cli.output import print_json, print_line, print_table, warn
 from pipelines.cli.run_following import cluster_of
@@ -16,6 +18,46 @@ if TYPE_CHECKING:
     from pipelines.cluster.steps import StepState
 
 _WELL = ("SUCCEEDED", "SKIPPED")
+
+
+def list_runs(
+    limit: Annotated[int, typer.Option(help="Show at most this many runs, the newest first.", min=1)] = 20,
+    profile: ProfileOption = PROFILE,
+    host: HostOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the newest runs on a cluster.
+
+    [bold]Example[/bold]: spineline runs list --profile my-cluster.yaml
+    """
+    from pipelines.cluster.connection import connected
+    from pipelines.cluster.runs import recent_runs
+
+    choice = Choice(profile=profile, host=host, as_json=as_json)
+    with connected(choice.resolved().kubeflow) as connection:
+        found = list(recent_runs(connection, most=limit))
+    if as_json:
+        rows = [(run.run_id, run.display_name, run.state, _time_of(run)) for run in found]
+        print_json([dict(zip(("run", "name", "state", "created_at"), row, strict=True)) for row in rows])
+        return
+    columns = ["run", "name", "state", "created (UTC)"]
+    print_table("runs", columns, [(run.run_id[:8], run.display_name, run.state, _time_of(run)) for run in found])
+
+
+def _time_of(run: Any) -> str:
+    return str(run.created_at)[:16] if run.created_at else ""
+
+
+def run_status(
+    run: RunArgument, profile: ProfileOption = PROFILE, host: HostOption = None, as_json: JsonOption = False
+) -> int:
+    """Show the state of a run step by step, with the reason for which a step waits or failed.
+
+    Exit code 1 means that the run FAILED or was CANCELED.
+
+    [bold]Example[/bold]: spineline runs status 3f2a91c0 --profile my-cluster.yaml
+    """
+    return show_run(run, Choice(profile=profile, host=host, as_json=as_json))
 
 
 def show_run(run: str, choice: Choice) -> int:

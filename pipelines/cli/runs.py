@@ -19,7 +19,7 @@ FoldsOption = Annotated[
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the commands of this room."""
+    """Add the commands of this module."""
     app.command()(run)
     app.command(name="compile")(compile_pipelines)
 

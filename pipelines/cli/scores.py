@@ -17,7 +17,7 @@ _CASES_SHOWN = 20
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the commands of this room."""
+    """Add the commands of this module."""
     app.command()(evaluate)
     app.command()(gate)
 

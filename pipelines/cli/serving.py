@@ -16,7 +16,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print strict JSON.")]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the commands of this room."""
+    """Add the commands of this module."""
     for command in (predict, serve, ui, demo):
         app.command()(command)
 

@@ -7,7 +7,7 @@ import typer
 from pipelines.cli.cluster_options import PROFILE, Choice, HostOption, ProfileOption
 from pipelines.cli.output import console, print_json, print_table, tell, warn
 from pipelines.cli.run_status import show_run
-from spine.errors import InvalidValueError
+from spine.errors import UsageError
 from spine.settings import settings
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print strict JSON.")]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the commands of this room."""
+    """Add the commands of this module."""
     for command in (history, status):
         app.command()(command)
 
@@ -79,7 +79,7 @@ def status(
     """
     if run is not None:
         if repair:
-            raise InvalidValueError("--repair", repair, expected="it without a RUN")
+            raise UsageError("--repair cannot be combined with RUN")
         return show_run(run, Choice(profile=profile, host=host, as_json=as_json))
     from model_registry.aliases import aliases_now
     from model_registry.lifecycle import Registry

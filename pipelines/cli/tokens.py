@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.output import console, errors, print_json, print_table
-from spine.errors import InvalidValueError
+from spine.errors import InvalidValueError, UsageError
 from spine.settings import settings
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the command of this room."""
+    """Add the command of this module."""
     app.command()(token)
 
 
@@ -33,7 +33,7 @@ def token(
     A token is printed once; the file that SPINELINE_TOKENS names keeps its SHA-256. A server follows the file.
     """
     if sum((name is not None, listed, revoke is not None)) != 1:
-        raise InvalidValueError("what to do", name or revoke, expected="one of: a NAME, --list, --revoke NAME")
+        raise UsageError("Give exactly one of NAME, --list, --revoke")
     if listed:
         _list(as_json)
     elif revoke is not None:

@@ -24,7 +24,7 @@ _DEADLINE_S = 120.0
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the commands of this room."""
+    """Add the commands of this module."""
     for command in (versions, approve, promote, revoke, rollback):
         app.command()(command)
 

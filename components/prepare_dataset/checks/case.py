@@ -39,7 +39,7 @@ _REFUSALS: Final[tuple[tuple[type[SpinelineError], str, Callable[[Any], float]],
     (MissingPathError, "readable", lambda _: 0),
     (MalformedFileError, "readable", lambda _: 0),
 )
-"""Which check an error of the ground floor fails, and its number; the first class that fits counts."""
+"""The check that an error of ``spine`` fails, and its number; the first matching class counts."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,14 +5,15 @@ import statistics
 import subprocess
 import sys
 import time
+from importlib import metadata
 
 import pytest
 
 HEAVY = ("torch", "mlflow", "nnunetv2", "kfp", "batchgenerators", "fastapi", "boto3", "sqlalchemy", "matplotlib", "dvc")
 COMMANDS = {
     "prepare": ["--output", "--layout", "--labels", "--seed", "--test-share", "--splits", "--set-aside", "--json"],
-    "suspects": ["evaluation", "--json"],
-    "set-aside": ["case", "--reason", "--file"],
+    "label-issues": ["evaluation", "--json"],
+    "exclude": ["case", "--reason", "--file"],
     "phantom": ["--scans", "--layout", "--seed"],
     "run": [
         "--on",
@@ -32,7 +33,9 @@ COMMANDS = {
     "follow": ["RUN", "--profile", "--host", "--json"],
     "stop": ["RUN", "--archive", "--profile", "--host", "--json"],
     "retry": ["RUN", "--profile", "--host", "--detach", "--json"],
-    "runs": ["follow", "stop", "retry", "logs", "supervise"],
+    "runs": ["list", "status", "follow", "stop", "retry", "logs", "schedules", "supervise"],
+    "runs list": ["--limit", "--profile", "--host", "--json"],
+    "runs status": ["RUN", "--profile", "--host", "--json"],
     "runs logs": ["RUN", "STEP", "--fold", "--follow", "--profile", "--host"],
     "runs supervise": ["--interval", "--metrics-port", "--once", "--profile", "--host"],
     "schedules": ["--delete", "--wait", "--stop-runs", "--pause", "--resume", "--profile", "--host", "--json"],
@@ -72,12 +75,29 @@ def test_the_help_names_every_command_and_says_what_it_is_not_for(spineline):
         assert f" {command} " in told.out
 
 
+def test_the_version_and_the_short_option_of_help(spineline):
+    told = spineline("--version")
+    assert (told.code, told.out) == (0, f"spineline {metadata.version('spineline')}\n")
+    assert spineline("versions", "-h").out == spineline("versions", "--help").out
+
+
+@pytest.mark.parametrize("name", ["suspects", "set-aside"])
+def test_a_name_of_an_earlier_release_still_works_and_is_not_listed(spineline, name):
+    assert name not in spineline("--help").out
+    assert "deprecated" in spineline(name, "--help").out
+
+
+def test_every_command_stands_in_a_group(spineline):
+    assert " Commands " not in spineline("--help").out
+
+
 def test_no_command_is_left_out_of_these_tests():
     import typer
 
     from pipelines.cli.app import app
 
-    assert set(typer.main.get_command(app).commands) == TOP_LEVEL
+    commands = typer.main.get_command(app).commands
+    assert {name for name, command in commands.items() if not command.hidden} == TOP_LEVEL
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -45,6 +45,16 @@ def test_status_of_a_failed_run_ends_with_1_and_its_message(kfp, started, spinel
     ]
 
 
+def test_the_group_of_runs_lists_them_and_shows_one(kfp, started, spineline, profile):
+    kfp.script = [at("RUNNING", argo.tasks({**DONE, "train-folds": {0: "RUNNING", 1: "RUNNING"}}))]
+    (row,) = json.loads(spineline("runs", "list", "--profile", profile, "--json").out)
+    assert (row["run"], row["state"]) == (started, kfp.runs[0].state) and row["name"]
+    assert started[:8] in spineline("runs", "list", "--limit", "1", "--profile", profile).out
+    told = spineline("runs", "status", started[:8], "--profile", profile)
+    assert told.code == 0 and "pull_dataset" in told.out
+    assert spineline("runs", "schedules", "--profile", profile).code == 0
+
+
 def test_a_run_is_stopped_once(kfp, started, spineline, profile):
     told = spineline("stop", started[:6], "--profile", profile)
     assert told.code == 0, told.err
