@@ -93,7 +93,7 @@ def of_ledger(ledger: LedgerStanding) -> Iterator[Metric]:
         ("ledger_version_in_use", "The version in use; 0 for none.", ledger.in_use or 0),
         ("ledger_version_before", "The version that a rollback returns to; 0 for none.", ledger.before or 0),
         ("ledger_last_event_timestamp_seconds", f"When the newest event was made, {_SINCE}", at_s),
-        ("ledger_strays", "Files among the events that are none.", ledger.unrecognized_files),
+        ("ledger_unrecognized_files", "Files beside the events that are not events.", ledger.unrecognized_files),
         ("ledger_lost_events", "Servers and MLflow that have seen an event which the ledger lacks.", ledger.lost),
     ):
         yield gauge(name, help_text, (), [((), value)])

@@ -41,8 +41,11 @@ def predict(
     rows = [_row(found) for found in answer["vertebrae"]]
     if rows:
         print_table("From superior to inferior", _FINDINGS, rows)
-    strays = [f"{count} stray voxels are called {name}" for name, count in answer["stray_voxels"].items()]
-    for message in (*answer["flags"], *answer["remarks"], *strays):
+    unassigned = [
+        f"{count} {'voxel' if count == 1 else 'voxels'} labelled {name} belong to no vertebra"
+        for name, count in answer["stray_voxels"].items()
+    ]
+    for message in (*answer["flags"], *answer["remarks"], *unassigned):
         console.print(f"  {message}", highlight=False, soft_wrap=True, markup=False)
 
 

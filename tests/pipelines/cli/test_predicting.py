@@ -42,4 +42,5 @@ def test_text_has_a_row_a_vertebra_and_a_line_a_remark(scan, spineline, tmp_path
     for found in report["vertebrae"]:
         assert any(found["name"] in line and all(flag in line for flag in found["flags"]) for line in lines)
     for name, count in report["stray_voxels"].items():
-        assert f"  {count} stray voxels are called {name}" in lines
+        voxels = "voxel" if count == 1 else "voxels"
+        assert f"  {count} {voxels} labelled {name} belong to no vertebra" in lines
