@@ -241,7 +241,7 @@ REGISTRY = Dashboard(
             (Query(f"max by (kind) (spineline_ledger_events_total{{{_HERE}}})", "{{kind}}"),),
         ),
         Panel(
-            "Lost events and unrecognized files", "Events that the ledger lacks, and files that are not events.", "none",
+            "Lost events and unrecognized files", "Events that the ledger lacks, files that are no events.", "none",
             (
                 Query(f"spineline_ledger_lost_events{{{_HERE}}}", "lost"),
                 Query(f"spineline_ledger_unrecognized_files{{{_HERE}}}", "unrecognized files"),
