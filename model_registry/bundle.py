@@ -88,6 +88,11 @@ class Bundle:
                 raise UnlistedFileError(path)
 
 
+def evidence_pack_path(bundle: Path, version: int) -> Path:
+    """Return where the evidence pack of a version lies: beside the folder of its bundle."""
+    return bundle.parent / f"evidence-{version}.zip"
+
+
 def list_files(folder: Path) -> dict[str, str]:
     """Return the digest of every file below ``folder`` by its relative name, the manifest left out."""
     return {

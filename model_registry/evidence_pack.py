@@ -5,9 +5,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from model_registry.bundle import MANIFEST_FILE, Bundle
+from model_registry.bundle import MANIFEST_FILE, Bundle, evidence_pack_path
 from model_registry.errors import NotPromotableError
-from model_registry.evidence_refresh import pack_beside
 from model_registry.ledger import Event
 from model_registry.lifecycle import Registry
 from model_registry.lineage import bundle_to_read, lineage_of
@@ -50,7 +49,7 @@ def make_evidence_pack(registry: Registry, version: int, *, target: Path | None 
         bundle.verify(expected=known.model_digest)
     else:
         bundle = registry.verified_bundle(version)
-    return write_pack(registry, version, target or pack_beside(bundle.folder, version))
+    return write_pack(registry, version, target or evidence_pack_path(bundle.folder, version))
 
 
 def write_pack(registry: Registry, version: int, target: Path) -> Path:

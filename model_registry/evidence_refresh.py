@@ -1,23 +1,12 @@
 """Evidence packs that an event made out of date, made again; light to import, as a rollback must not wait for it."""
 
 import logging
-from pathlib import Path
 
-from model_registry.ledger import Event
+from model_registry.bundle import evidence_pack_path
+from model_registry.ledger import Event, concerned
 from model_registry.lifecycle import Registry
 
 _LOG = logging.getLogger(__name__)
-
-
-def pack_beside(bundle: Path, version: int) -> Path:
-    """Return where the evidence pack of a version lies: beside the folder of its bundle."""
-    return bundle.parent / f"evidence-{version}.zip"
-
-
-def concerned(event: Event) -> tuple[int, ...]:
-    """Return the versions that an event concerns: its own, and the one that was in use before and no longer is."""
-    left = event.from_version if event.from_version != event.to_version else None
-    return (event.version,) if left in (None, event.version) else (event.version, left)
 
 
 def refresh_evidence_packs(registry: Registry, event: Event) -> None:
@@ -35,7 +24,7 @@ def refresh_evidence_packs(registry: Registry, event: Event) -> None:
 
 
 def _refresh(registry: Registry, version: int) -> None:
-    pack = pack_beside(registry.root / registry.state().version(version).bundle, version)
+    pack = evidence_pack_path(registry.root / registry.state().version(version).bundle, version)
     if pack.is_file():
         from model_registry.evidence_pack import write_pack
 

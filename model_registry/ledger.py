@@ -158,6 +158,12 @@ def changes_of_use(events: Sequence[Event]) -> list[Event]:
     return [event for event in events if event.kind in ("promote", "roll back")]
 
 
+def concerned(event: Event) -> tuple[int, ...]:
+    """Return the versions that an event concerns: its own, and the one that was in use before and no longer is."""
+    left = event.from_version if event.from_version != event.to_version else None
+    return (event.version,) if left in (None, event.version) else (event.version, left)
+
+
 def file_name(number: int) -> str:
     """Return the name that event ``number`` has in a blob store."""
     return f"{number:06d}.json"

@@ -21,7 +21,8 @@ from model_registry.policy import Policy
 from model_registry.preconditions import promotable, require_reason, require_unchanged, rollback_target
 from model_registry.replicas import REPORTS, ReplicaReport, Replicas
 from model_registry.state import State, VersionState, replay
-from spine.blob_store import BlobStore, BlobStoreError, FolderBlobStore, open_blob_store
+from spine.blob_store import BlobStore, BlobStoreError, FolderBlobStore
+from spine.blob_stores import open_blob_store
 from spine.errors import InvalidValueError
 from spine.settings import Settings
 

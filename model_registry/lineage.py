@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from model_registry.bundle import Bundle
-from model_registry.evidence_refresh import concerned
-from model_registry.ledger import Event
+from model_registry.ledger import Event, concerned
 from model_registry.lifecycle import Registry
 from model_registry.provenance import PROVENANCE_FILE, Provenance, provenance_of
 from model_registry.state import Stage

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
 
 from spine.errors import InvalidValueError, SpinelineError
 from spine.storage import atomic_file, flush, out_of_space_named
@@ -164,21 +163,6 @@ def checked_name(name: str) -> str:
     if any(part in ("", ".", "..") for part in name.split("/")):
         raise InvalidValueError("name", name, expected="names between slashes")
     return name
-
-
-def open_blob_store(place: str | Path, *, endpoint: str | None = None) -> BlobStore:
-    """Open ``s3://bucket/prefix``, or a folder whose parent is there; nothing is asked of it before it is used."""
-    url = str(place)
-    if url.startswith("s3://"):
-        from spine.s3_blob_store import S3BlobStore
-
-        return S3BlobStore(url, endpoint=endpoint)
-    if url.startswith("file://"):
-        url = unquote(urlsplit(url).path)
-    if "://" in url or not url.strip():
-        raise InvalidValueError("place", url, expected="a folder or s3://bucket/prefix")
-    folder = Path(url).expanduser().absolute()
-    return FolderBlobStore(folder, anchor=folder.parent)
 
 
 def _stamps(folder: Path, before: str, prefix: str, now_ns: int) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from spine.errors import DigestMismatchError, OutOfSpaceError, SpinelineError
@@ -13,6 +14,9 @@ from spine.nnunet.checkpoint_files import seal_of
 from spine.storage import atomic_file, digest_file, flush, write_text
 
 _FULL_BYTES = 1 << 20
+OUR_KEY = "spineline"
+FORMAT = 2
+"""Of what a checkpoint holds below our key. The first had no number; training continues from it, not from later ones."""
 
 
 class ForeignCheckpointError(SpinelineError):
@@ -63,3 +67,12 @@ def load(path: Path, *, digest: str, device: torch.device | None = None) -> dict
             return dict(torch.load(path, map_location=device or torch.device("cpu"), weights_only=True))
     except (pickle.UnpicklingError, RuntimeError, TypeError, ValueError, EOFError) as error:
         raise UnreadableCheckpointError(path) from error
+
+
+def plain(value: Any) -> Any:
+    """Turn numpy scalars into Python's: a checkpoint then loads without unpickling objects."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value

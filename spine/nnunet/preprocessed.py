@@ -9,12 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import blosc2
 import numpy as np
 from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from spine.errors import OutOfSpaceError
+from spine.errors import OutOfSpaceError, SpinelineError
 from spine.nnunet.cases import OnCase, training_case, training_cases
 from spine.nnunet.decoded import Scratch
 from spine.nnunet.fingerprint import FINGERPRINT_FILE
@@ -34,6 +35,23 @@ _MEMORY_A_VOXEL = 8
 """At the most: the image as read, its label map, a copy of it and a mask."""
 _MEMORY_A_NEW_VOXEL = 14
 """The image between its axes as float64, the result as float32 and both kinds of label maps."""
+
+
+class UnreadableCaseError(SpinelineError):
+    """A preprocessed case is damaged."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path}: can't be opened; expected a preprocessed case (remove it and run plan_training)")
+
+
+def require_readable(folder: Path, cases: Sequence[str]) -> None:
+    """Open every preprocessed case: hours later, one that was cut off would be met in the middle of an epoch."""
+    for case in cases:
+        for path in (folder / name for name in preprocessed_files(case)[:2]):
+            try:
+                blosc2.open(str(path), mode="r")
+            except (RuntimeError, OSError, ValueError) as error:
+                raise UnreadableCaseError(path) from error
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,10 @@
 import resource
 import shutil
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import blosc2
 import numpy as np
 import psutil
 import torch
@@ -16,7 +14,6 @@ import torch
 from spine.errors import OutOfSpaceError, SpinelineError
 from spine.nnunet.checkpoint_files import KEPT
 from spine.nnunet.epochs import TrainingDivergedError
-from spine.nnunet.workspace import preprocessed_files
 
 if TYPE_CHECKING:
     from spine.nnunet.trainer import SpineTrainer
@@ -28,23 +25,6 @@ _STATES = {"sgd": 1, "adamw": 2}
 
 class OutOfDeviceMemoryError(SpinelineError):
     """One batch of the plan does not fit on the device."""
-
-
-class UnreadableCaseError(SpinelineError):
-    """A preprocessed case is damaged."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"{path}: can't be opened; expected a preprocessed case (remove it and run plan_training)")
-
-
-def require_readable(folder: Path, cases: Sequence[str]) -> None:
-    """Open every preprocessed case: hours later, one that was cut off would be met in the middle of an epoch."""
-    for case in cases:
-        for path in (folder / name for name in preprocessed_files(case)[:2]):
-            try:
-                blosc2.open(str(path), mode="r")
-            except (RuntimeError, OSError, ValueError) as error:
-                raise UnreadableCaseError(path) from error
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from spine.nnunet.augmentation import faster, reproducible
 from spine.nnunet.axes import mirrored_axes
 from spine.nnunet.batches import SeededBatches, random_state, restore_random_state, seed_all
 from spine.nnunet.checkpoint_files import Position
-from spine.nnunet.continuation import plain, state_of
+from spine.nnunet.checkpoints import plain
 from spine.nnunet.epochs import EpochReport, TrainingDivergedError, by_label, check_learning
-from spine.nnunet.sanity import require_readable
+from spine.nnunet.preprocessed import require_readable
 from spine.recipe import TrainingRecipe
 from spine.storage import digest_value
 
@@ -264,9 +264,42 @@ class SpineTrainer(nnUNetTrainer):  # type: ignore[misc]
     def _save(self, name: str) -> None:
         if self.local_rank == 0:
             path = Path(self.output_folder) / name
-            checkpoints.save(state_of(self), path)
+            checkpoints.save(self.state(), path)
             checkpoint_files.drop_outdated(path.parent)
             self.hooks.on_checkpoint(path)
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that a resumed training needs, as plain data and tensors only.
+
+        All keys but ours are nnU-Net's own, so that its predictor reads the checkpoint too.
+        """
+        return {
+            "network_weights": self.bare_network().state_dict(),
+            "optimizer_state": self.optimizer.state_dict(),
+            "grad_scaler_state": self.grad_scaler.state_dict() if self.grad_scaler else None,
+            "logging": self._logged(),
+            "_best_ema": None,
+            "current_epoch": self.current_epoch,
+            "init_args": {"configuration": self.configuration_name, "fold": self.fold},
+            "trainer_name": "nnUNetTrainer",
+            "inference_allowed_mirroring_axes": self.inference_allowed_mirroring_axes,
+            checkpoints.OUR_KEY: {
+                "format": checkpoints.FORMAT,
+                "origin": self.origin,
+                "losses": list(self.losses),
+                "epoch_seconds": list(self.epoch_seconds),
+                "seconds": self.seconds if self.losses else 0.0,
+                "waited": self.waited,
+                "overflows": self.overflows,
+                "resumes": self.resumes,
+                "random": random_state(),
+            },
+        }
+
+    def _logged(self) -> dict[str, Any]:
+        """Return what was logged of whole epochs: what the one in progress logged so far, it will log again."""
+        kept = {name: values[: self.current_epoch] for name, values in self.logger.get_checkpoint().items()}
+        return dict(plain(kept))
 
     def bare_network(self) -> torch.nn.Module:
         """Return the network without what compiles it or spreads it over ranks."""

@@ -1,10 +1,12 @@
-"""The rooms hold: imports go one way, and asking for help imports nothing heavy."""
+"""Import contracts hold: one direction, no circles, and `--help` imports nothing heavy."""
 
+import graphlib
 import importlib.metadata
 import subprocess
 import sys
 from pathlib import Path
 
+import grimp
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -44,3 +46,11 @@ def test_only_settings_reads_the_environment():
                 if any(word in line for word in reading) and not writes and path.name != "settings.py":
                     offenders.append(f"{path.relative_to(PROJECT)}: {line.strip()}")
     assert offenders == []
+
+
+def test_no_modules_import_one_another_in_a_circle():
+    graph = grimp.build_graph("spine", "model_registry", "components", "pipelines")
+    imported = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    # Raises CycleError with the modules of a circle; imports for type checkers and within functions count.
+    order = list(graphlib.TopologicalSorter(imported).static_order())
+    assert len(order) == len(imported) > 400

@@ -12,10 +12,10 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from model_registry.bundle import MANIFEST_FILE, Bundle, list_files
+from model_registry.bundle import MANIFEST_FILE, Bundle, evidence_pack_path, list_files
 from model_registry.errors import NotPromotableError
 from model_registry.evidence_pack import make_evidence_pack
-from model_registry.evidence_refresh import pack_beside, refresh_evidence_packs
+from model_registry.evidence_refresh import refresh_evidence_packs
 from model_registry.ledger import Event
 from model_registry.lifecycle import Registry
 from model_registry.lineage import lineage_of
@@ -132,7 +132,7 @@ def test_an_event_makes_the_packs_it_concerns_again_and_leaves_the_others(
     lineage = json.loads(content(pack, "lineage-and-life.json"))
     assert (lineage["stage"], lineage["as_of_event"]) == ("replaced", 8)
     assert other.read_bytes() == untouched
-    assert not pack_beside(registry.root / "models" / "2" / "bundle", 2).exists(), "nobody made one of version 2"
+    assert not evidence_pack_path(registry.root / "models" / "2" / "bundle", 2).exists(), "nobody made one of version 2"
 
 
 def test_a_pack_that_cant_be_made_again_is_a_warning_and_stays_as_it_was(

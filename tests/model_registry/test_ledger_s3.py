@@ -11,7 +11,8 @@ from model_registry.bundle import Bundle
 from model_registry.errors import BrokenLedgerError, ConflictError
 from model_registry.ledger import Event, Ledger, next_event
 from model_registry.lifecycle import Registry
-from spine.blob_store import BlobStore, BlobStoreUnreachableError, open_blob_store
+from spine.blob_store import BlobStore, BlobStoreUnreachableError
+from spine.blob_stores import open_blob_store
 from spine.errors import SpinelineError
 from spine.settings import Settings
 

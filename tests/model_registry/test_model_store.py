@@ -12,7 +12,8 @@ from model_registry.bundle import MANIFEST_FILE, Bundle
 from model_registry.errors import BundleAwayError, NotPromotableError
 from model_registry.lifecycle import Registry
 from model_registry.model_store import ModelStore
-from spine.blob_store import BlobStoreUnreachableError, open_blob_store
+from spine.blob_store import BlobStoreUnreachableError
+from spine.blob_stores import open_blob_store
 from spine.errors import DigestMismatchError, InvalidValueError
 from spine.settings import Settings
 from spine.storage import digest_folder, short

@@ -16,8 +16,8 @@ from spine.blob_store import (
     BlobStoreError,
     BlobStoreUnreachableError,
     FolderBlobStore,
-    open_blob_store,
 )
+from spine.blob_stores import open_blob_store
 from spine.errors import InvalidValueError, OutOfSpaceError
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from spine.blob_store import BlobStore, BlobStoreError, BlobStoreUnreachableError, open_blob_store
+from spine.blob_store import BlobStore, BlobStoreError, BlobStoreUnreachableError
+from spine.blob_stores import open_blob_store
 from spine.errors import InvalidValueError
 
 

@@ -8,7 +8,7 @@ import torch
 
 from spine.nnunet import checkpoint_files, checkpoints
 from spine.nnunet.checkpoints import ForeignCheckpointError
-from spine.nnunet.continuation import resume, state_of
+from spine.nnunet.continuation import resume
 from spine.nnunet.trainer import TrainingStoppedError
 
 
@@ -123,7 +123,7 @@ def test_a_checkpoint_of_another_plan_or_fold_is_refused(build, recipe):
 def test_a_checkpoint_of_stock_nnunet_is_refused(build):
     trainer = build()
     trainer.initialize()
-    stock = {name: value for name, value in state_of(trainer).items() if name != "spineline"}
+    stock = {name: value for name, value in trainer.state().items() if name != "spineline"}
     with pytest.raises(ForeignCheckpointError, match="belongs to plan unknown"):
         resume(build(), stock, path=Path("checkpoint_latest.pth"))
 
