@@ -16,7 +16,7 @@ from spine.storage import atomic_file, digest_file, flush, write_text
 _FULL_BYTES = 1 << 20
 OUR_KEY = "spineline"
 FORMAT = 2
-"""Of what a checkpoint holds below our key. The first had no number; training continues from it, not from later ones."""
+"""Of what a checkpoint holds below our key; the first had no number. Checkpoints of later formats are refused."""
 
 
 class ForeignCheckpointError(SpinelineError):
