@@ -11,7 +11,9 @@ import pytest
 RECORDER = """#!/bin/sh
 printf '%s\\n' "$*" >> "$0.log"
 case "$1" in
-version) [ -n "$NO_ENGINE" ] && { echo 'Cannot connect to the Docker daemon.' >&2; exit 1; }; echo "${ENGINE:-20.10}" ;;
+version)
+    [ -n "$NO_ENGINE" ] && { echo 'Cannot connect to the Docker daemon.' >&2; exit 1; }
+    case "$3" in *Client*) echo "${CLIENT:-20.10}" ;; *) echo 20.10 ;; esac ;;
 buildx) [ -z "$NO_BUILDX" ] || { echo "docker: unknown command: docker buildx" >&2; exit 1; } ;;
 build) echo 'step 1 of 1'; [ -z "$NO_BUILD" ] ;;
 image)
@@ -169,8 +171,8 @@ def test_an_engine_that_does_not_answer_is_told(checkout):
     [("20.10.24", True, False), ("22.6.0", True, False), ("23.0.0", True, True), ("28.2.2", True, True),
      ("28.2.2", False, False), ("5.4.1", True, False), ("", True, False)],
 )  # fmt: skip
-def test_an_engine_from_version_23_on_is_refused_without_buildx(checkout, version, without_buildx, refuses):
-    done = checkout.build("serve", ENGINE=version or "dev", NO_BUILDX="1" if without_buildx else "")
+def test_a_command_from_version_23_on_is_refused_without_buildx(checkout, version, without_buildx, refuses):
+    done = checkout.build("serve", CLIENT=version or "dev", NO_BUILDX="1" if without_buildx else "")
     if refuses:
         line = refused(done)
         assert f"version {version} has no component buildx" in line
