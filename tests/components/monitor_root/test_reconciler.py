@@ -140,7 +140,7 @@ def test_an_unforeseen_error_does_not_end_the_thread(beside, monkeypatch, caplog
     broken.setattr("model_registry.mlflow_models.compare", lambda *_: 1 / 0)
     with beside.reconciler() as reconciler:
         await_that(lambda: reconciler.standing().failures > 0)
-        broken.revert()
+        broken.undo()
         await_that(lambda: beside.aliases() == {"candidate": 2})
     assert "ZeroDivisionError" in caplog.text
 
