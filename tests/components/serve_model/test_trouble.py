@@ -19,7 +19,7 @@ def test_a_version_whose_golden_case_fails_is_counted(serve, registry_with_two_v
     registry_with_two_versions.promote(1, **WHO, expected_serving=None)
     server.wait_until(lambda: told(server, "golden_case_failures_total") > 0, told="a golden case that fails")
     assert told(server, "model_behind_ledger") == 1
-    monkeypatch.revert()
+    monkeypatch.undo()
     server.wait_for(1)
     server.wait_until(lambda: told(server, "model_behind_ledger") == 0, told="the server to have caught up")
 
