@@ -1,10 +1,9 @@
 """Profiles: where a pipeline runs and what its steps are given there; the graph itself never changes."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from components.images import Target, image
 from pipelines.cluster.endpoint import Endpoint
@@ -22,8 +21,7 @@ from pipelines.kubernetes_values import (
 from pipelines.mounts import is_below, root_faults, secret_faults
 from pipelines.step_secrets import PURPOSE_OF, TRACKING_STEPS, Purpose, StoreSecrets
 from pipelines.step_settings import STEPS, Step, StepSettings
-from spine.errors import MalformedFileError
-from spine.values import Value
+from spine.values import FieldConflictError, Value
 
 DEFAULT_ROOT = "/spineline"
 _OURS = (
@@ -147,13 +145,11 @@ class Profile(Value):
     kubernetes: Kubernetes | None = None
     """Settings that only a cluster has."""
 
-    @classmethod
-    def parse(cls, content: Any, *, where: Path | str) -> Self:
-        """Validate ``content``, and that its parts fit one another, the settings of each step once put together."""
-        profile = super().parse(content, where=where)
-        for reason, expected in _faults(profile):
-            raise MalformedFileError(where, reason=reason, expected=expected)
-        return profile
+    @model_validator(mode="after")
+    def _check_conflicts(self) -> Self:
+        for reason, expected in _faults(self):
+            raise FieldConflictError(reason, expected=expected)
+        return self
 
     @property
     def shared_root(self) -> str:

@@ -23,6 +23,14 @@ _FIRST_FORMAT = 1
 FormatNumber = Annotated[int, Field(strict=True, ge=_FIRST_FORMAT)]
 
 
+class FieldConflictError(ValueError):
+    """Fields of a value, each valid, do not go together; for validators of whole models."""
+
+    def __init__(self, reason: str, *, expected: str) -> None:
+        self.reason, self.expected = reason, expected
+        super().__init__(f"{reason}; expected {expected}")
+
+
 class Value(BaseModel):
     """A frozen value: unknown fields are refused, and its digest is that of its strict JSON."""
 
@@ -50,6 +58,9 @@ class Value(BaseModel):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
+            conflict = error.errors()[0].get("ctx", {}).get("error")
+            if isinstance(conflict, FieldConflictError):
+                raise MalformedFileError(where, reason=conflict.reason, expected=conflict.expected) from error
             raise MalformedFileError(where, reason=_fault(error), expected=_one(cls.__name__)) from error
 
     @classmethod

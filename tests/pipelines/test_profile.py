@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from components.images import image
 from pipelines.cluster.launching import cluster_profile
@@ -352,3 +353,10 @@ def test_reading_a_profile_imports_no_kfp():
     code = "import sys, pipelines.profile as p; p.load_profile('kueue'); print('kfp' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_parts_that_do_not_go_together_are_refused_however_a_profile_is_made():
+    kubernetes = load_profile("kubernetes").kubernetes
+    clash = kubernetes.model_copy(update={"cache_claim": kubernetes.volume_claim})
+    with pytest.raises(ValidationError, match="kubernetes.cache_claim is .*, the root's own; expected another claim"):
+        Profile(name="mine", about="x", kubernetes=clash)
