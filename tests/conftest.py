@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from model_registry.bundle import GOLDEN_IMAGE, GOLDEN_LABELS, MANIFEST_FILE, MODEL_FOLDER, Bundle, BundleManifest
 from model_registry.bundle import list_files as listed
@@ -33,6 +34,8 @@ from spine.storage import digest_bytes, digest_value, write_json
 from spine.volume.grid import Grid
 from spine.volume.nifti import Volume, write_volume
 
+_SHARED = {"tests/journeys/test_readme.py": "tests/journeys/test_demo.py"}
+"""Files that go to the worker of another, whose fixtures they use."""
 CONFIGURATION = "3d_fullres"
 SPACING_MM = 6.0
 FEATURES = (4, 8, 8)
@@ -204,14 +207,24 @@ def _evaluation(name: str) -> Evaluation:
     return Evaluation(name=name, scans=scans, summary=summarize(scans))
 
 
-@pytest.hookimpl(tryfirst=True)
+class FileScheduling(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives one worker all tests of a file, and of files that share what takes minutes to make."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return _SHARED.get(file, file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    config.option.loadscopereorder = False
+    return FileScheduling(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one worker run all tests of a file, or of the group that it names, and the slow files first."""
+    """Begin with the files that are slow: no worker is to meet one at the end, when the other has nothing left."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
-    for item in items:
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(item.config.rootpath))))
 
 
 @pytest.fixture(scope="session", autouse=True)

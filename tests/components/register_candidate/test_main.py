@@ -114,6 +114,7 @@ def test_a_version_holds_all_that_serves_and_explains_it_and_leads_back_to_where
     dataset = DatasetRevision.read(judged["root"] / "datasets/x/record.json")
     lineage = lineage_of(Registry.at(judged["root"], services), 1)
     assert lineage.provenance.model_dump() == {
+        "format": 2,
         "code_revision": "c" * 40,
         "images": {"train_folds": "train:1", "register_candidate": "registry:1"},
         "git_revision": dataset.git_revision,
@@ -137,8 +138,8 @@ def test_what_a_version_was_made_from_is_in_its_evidence_pack(judged, services):
     with zipfile.ZipFile(make_evidence_pack(registry, 1)) as pack:
         card = pack.read("model_card.md").decode()
         lineage = json.loads(pack.read("lineage-and-life.json"))
-        assert lineage["origins"] == json.loads(pack.read("lineage.json"))
-        assert lineage["origins"]["code_revision"] == "c" * 40
+        assert lineage["provenance"] == json.loads(pack.read("lineage.json"))
+        assert lineage["provenance"]["code_revision"] == "c" * 40
         assert {"torch", "numpy", "python"} <= {
             each["name"] for each in json.loads(pack.read("sbom.cdx.json"))["components"]
         }
