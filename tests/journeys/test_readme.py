@@ -1,4 +1,4 @@
-"""Every command in the README is run here, in its order, with the tiny recipe in place of a large one."""
+"""Every command of the README and of the documents behind it is run here, with the tiny recipe in place of a large one."""
 
 import shlex
 import shutil
@@ -15,6 +15,7 @@ from spine.volume.nifti import Volume, read_labels, write_volume
 
 pytestmark = pytest.mark.slow
 PROJECT = Path(__file__).resolve().parents[2]
+DOCUMENTS = ("README.md", *(f"docs/{name}.md" for name in ("data", "training", "evaluation", "versions")))
 RUN_BY_CI = {"make demo", "make test", "source .venv/bin/activate"}
 
 
@@ -90,12 +91,12 @@ EXPECTED_STATUS = {
 }
 
 
-def test_every_command_of_the_readme_does_what_it_says(workstation, project, shell_commands):
+def test_every_command_of_the_documents_does_what_it_says(workstation, project, shell_commands):
     (workstation.folder / "own.yaml").write_text(
         (workstation.folder / "first.yaml").read_text().replace("first", "own")
     )
     ran = []
-    for command in shell_commands(PROJECT / "README.md"):
+    for command in (each for name in DOCUMENTS for each in shell_commands(PROJECT / name)):
         if command in RUN_BY_CI:
             continue
         if command == "kubectl apply -k my-overlay/":  # shown by docs/install.md, rendered by test_docs.py
