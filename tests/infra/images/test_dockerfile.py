@@ -137,7 +137,7 @@ def test_every_step_names_its_image(project):
 
 def test_only_sources_are_sent_to_the_engine(project, tmp_path):
     kept = [
-        "pyproject.toml", "constraints.txt", "README.md", "spine/a.py", "pipelines/profiles/p.yaml",
+        "pyproject.toml", "constraints.txt", "README.md", "LICENSE", "spine/a.py", "pipelines/profiles/p.yaml",
         "infra/images/sbom.py",
     ]  # fmt: skip
     kept_out = [
