@@ -1,4 +1,4 @@
-"""Every command of the README and of the documents behind it is run here, with the tiny recipe in place of a large one."""
+"""Every command of the README and of the documents behind it is run here, with a tiny recipe."""
 
 import shlex
 import shutil
