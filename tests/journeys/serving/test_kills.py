@@ -80,6 +80,7 @@ PROMOTER_STEPS = [
     "digests", "verdict", "golden case", "event", "before the link", "after the link", "servers", "before aliases",
     "within aliases", "after aliases",
 ]  # fmt: skip
+SAMPLE = ["golden case", "before the link", "after the link", "within aliases"]
 ON_THE_RECORD = PROMOTER_STEPS[PROMOTER_STEPS.index("after the link") :]
 
 
@@ -117,12 +118,13 @@ def status(capsys):
     return differences
 
 
+@pytest.mark.parametrize("steps", [SAMPLE, pytest.param(PROMOTER_STEPS, marks=pytest.mark.soak)], ids=["some", "all"])
 def test_a_promoter_killed_at_any_step_leaves_what_agrees_or_is_told_and_repaired(
-    registry, in_mlflow, make_server, status, scan
+    registry, in_mlflow, make_server, status, scan, steps
 ):
     server = make_server(registry.root)
     server.wait_for(1)
-    for step in PROMOTER_STEPS:
+    for step in steps:
         done = subprocess.run([sys.executable, "-c", _PROMOTER, step], capture_output=True, text=True, timeout=200)
         assert done.returncode == -9, (step, done.stdout, done.stderr)
         expected = 2 if step in ON_THE_RECORD else 1
@@ -157,7 +159,13 @@ class _Promoting(threading.Thread):
             self.outcome = error
 
 
-@pytest.mark.parametrize("step", ["prepare", "golden case", "before the switch", "after the switch", "report"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        "golden case", "after the switch",
+        *(pytest.param(step, marks=pytest.mark.soak) for step in ("prepare", "before the switch", "report")),
+    ],
+)  # fmt: skip
 def test_a_server_killed_at_any_step_follows_once_it_is_back(registry, make_server, golden, status, monkeypatch, step):
     server = make_server(registry.root, "-c", _SERVER, step)
     server.wait_for(1)
