@@ -39,7 +39,7 @@ class VersionRow:
         """Return the row as JSON."""
         return {
             "version": self.state.version,
-            "life": self.state.stage,
+            "stage": self.state.stage,
             "in_use": self.in_use,
             "recipe": self.recipe,
             "test_dice_scan_mean": self.dice,
