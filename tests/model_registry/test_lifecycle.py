@@ -38,7 +38,7 @@ def edit(path: Path, **fields: object) -> None:
 
 def weaken(folder: Path) -> None:
     """Change the policy and judge by it again, but leave the manifest as it was."""
-    rule = Policy.model_validate(json.loads((folder / "policy.json").read_text()))
+    rule = Policy.parse(json.loads((folder / "policy.json").read_text()), where="policy.json")
     weak = rule.model_copy(update={"floors": Floors(dice_scan_mean=0.0)})
     (folder / "policy.json").write_text(weak.model_dump_json())
     rejudge(folder)
@@ -60,8 +60,8 @@ def raise_scores(folder: Path) -> None:
 def rejudge(folder: Path) -> None:
     from model_registry.gate import judge
 
-    evaluation = Evaluation.model_validate(json.loads((folder / "evaluation.json").read_text()))
-    rule = Policy.model_validate(json.loads((folder / "policy.json").read_text()))
+    evaluation = Evaluation.from_stored(json.loads((folder / "evaluation.json").read_text()), where="evaluation.json")
+    rule = Policy.parse(json.loads((folder / "policy.json").read_text()), where="policy.json")
     judge(candidate=evaluation, champion=None, policy=rule).write(folder / "verdict.json")
 
 

@@ -47,8 +47,8 @@ def test_tokens_are_listed_without_their_digests_and_taken_away(path: Path, caps
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ([], "expected one of: a NAME, --list, --revoke NAME"),
-        (["ann", "--list"], "expected one of: a NAME, --list, --revoke NAME"),
+        ([], "Give exactly one of NAME, --list, --revoke"),
+        (["ann", "--list"], "Give exactly one of NAME, --list, --revoke"),
         (["ann"], "role is None; expected --role with one of: reader, approver, operator"),
         (["ann", "--role", "boss"], "role is 'boss'"),
         (["ann", "--role", "reader", "--expires", "soon"], "expires is 'soon'; expected days or hours"),
