@@ -42,7 +42,7 @@ def report(name: str = "a", *, silent_s: float = 0, **fields: object) -> Replica
 
 def found(*replicas: ReplicaReport, aliases: Aliases | None = None, local: tuple[str, int | None] | None = None):
     return Agreement(
-        root="root", events=[FIRST, SECOND], state=State(versions={1: VERSION}, line=(1,)), aliases=aliases,
+        root="root", events=[FIRST, SECOND], state=State(versions={1: VERSION}, promotion_stack=(1,)), aliases=aliases,
         aliases_problem=None, replicas=replicas, replicas_problem=None, local=local,
     )  # fmt: skip
 
