@@ -8,7 +8,15 @@ from pipelines import verdicts
 
 def test_the_five_worst_cases_of_a_rule_are_shown() -> None:
     cases = tuple(f"case_{number}" for number in range(5))
-    rule = Rule(name="mean Dice", value=0.6, expected="at least 0.7", passed=False, worst_cases=cases)
+    rule = Rule(
+        id="dice_scan_mean",
+        kind="score",
+        name="mean Dice",
+        value=0.6,
+        expected="at least 0.7",
+        passed=False,
+        worst_cases=cases,
+    )
     columns, rows = verdicts.rule_table([rule])
     assert rows[0][columns.index("worst cases")] == "case_0 case_1 case_2 case_3 case_4"
 
